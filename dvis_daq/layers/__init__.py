@@ -1,0 +1,34 @@
+"""Blocks that know nothing of video, tracks or configuration."""
+
+from dvis_daq.layers.attention import (
+    MLP,
+    CrossAttention,
+    FeedForward,
+    MultiheadAttention,
+    QuerySoftmaxAttention,
+    SelfAttention,
+    xavier_matrices,
+)
+from dvis_daq.layers.mask_head import MaskHead, mask_logits
+from dvis_daq.layers.mask_pooling import mask_pool
+from dvis_daq.layers.points import sample_points, uncertain_points
+from dvis_daq.layers.position import sine_position_2d
+from dvis_daq.layers.precision import at_least_float32, no_autocast
+
+__all__ = [
+    "MLP",
+    "CrossAttention",
+    "FeedForward",
+    "MaskHead",
+    "MultiheadAttention",
+    "QuerySoftmaxAttention",
+    "SelfAttention",
+    "at_least_float32",
+    "mask_logits",
+    "mask_pool",
+    "no_autocast",
+    "sample_points",
+    "sine_position_2d",
+    "uncertain_points",
+    "xavier_matrices",
+]

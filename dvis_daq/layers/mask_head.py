@@ -1,0 +1,43 @@
+"""Mask head D of Eq. 1: from query features to classes and masks."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from dvis_daq.layers.attention import MLP
+from dvis_daq.structures import Predictions
+
+
+class MaskHead(nn.Module):
+    """Normalises queries and reads a class and a mask off each.
+
+    Args:
+        hidden_dim: C, width of the queries.
+        num_classes: K; one logit for background is added, the last.
+        mask_dim: D, width of the mask features.
+    """
+
+    def __init__(self, hidden_dim: int, num_classes: int, mask_dim: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(hidden_dim)
+        self.class_embed = nn.Linear(hidden_dim, num_classes + 1)
+        self.mask_embed = MLP(hidden_dim, hidden_dim, hidden_dim, mask_dim)
+
+    def forward(self, x: Tensor, mask_features: Tensor) -> Predictions:
+        """Predicts for L layers of N queries at once.
+
+        Args:
+            x: (L, N, C) query features before normalisation.
+            mask_features: (T, D, h, w).
+
+        Returns:
+            Class logits (L, N, K + 1) and mask logits (L, N, T, h, w).
+        """
+        x = self.norm(x)
+        return Predictions(self.class_embed(x), mask_logits(self.mask_embed(x), mask_features))
+
+
+def mask_logits(mask_embeds: Tensor, mask_features: Tensor) -> Tensor:
+    """(..., T, h, w) dot products of embeddings (..., D) with the features (T, D, h, w)."""
+    return torch.einsum("...d,tdhw->...thw", mask_embeds, mask_features)
