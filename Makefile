@@ -1,0 +1,47 @@
+# Every target does the set-up it needs; `make demo` and `make test` work from a clean clone.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+OUTPUT ?= output
+# One thread a process is the safe default on a busy machine (docs/synthetic.md).
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: install demo test test-real lint bench clean
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml setup.py
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip setuptools wheel
+	$(BIN)/python -m pip install --quiet --editable ".[test,lint]"
+	# without its dependencies: they bring an OpenCV that needs a display
+	$(BIN)/python -m pip install --quiet --no-deps trackeval
+	touch $@
+
+test: install
+	$(BIN)/python -m pytest
+
+# D2: a checkout of Detectron2; nothing of it needs compiling
+test-real: install
+	@test -d "$(D2)/detectron2" || { echo "make test-real D2=<checkout of Detectron2>: no detectron2 folder in '$(D2)'"; exit 2; }
+	$(BIN)/python -m pip install --quiet ".[real]"
+	DVIS_DAQ_DETECTRON2=real PYTHONPATH="$(D2)" $(BIN)/python -m pytest
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+demo: install
+	BIN=$(BIN) OUTPUT=$(OUTPUT) bash tools/quick_start.sh
+
+bench: install
+	$(BIN)/python benchmarks/step.py --json $(OUTPUT)/step.json
+	$(BIN)/python benchmarks/model.py --json $(OUTPUT)/model.json
+	$(BIN)/python benchmarks/evaluators.py --json $(OUTPUT)/evaluators.json
+	$(BIN)/python benchmarks/deformable_attention.py --json $(OUTPUT)/deformable_attention.json
+	$(BIN)/python benchmarks/loader.py --json $(OUTPUT)/loader.json
+
+clean:
+	rm -rf $(VENV) $(OUTPUT) *.egg-info

@@ -1,0 +1,256 @@
+"""Every key of the configuration: default, unit, and its place in the paper.
+
+Detectron2's own keys keep their meaning; the segmenter keeps the field's keys
+(`MODEL.MASK_FORMER`, `MODEL.SEM_SEG_HEAD`); what only this method has is named with the
+paper's words. `get_config` is the one way in for tools, tests and notebooks.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from detectron2.config import CfgNode, get_cfg
+
+from dvis_daq.official_config import is_official, translate
+
+logger = logging.getLogger(__name__)
+
+
+class ConfigError(ValueError):
+    """A configuration file or override that cannot be used; the message says what to do."""
+
+
+def add_dvis_daq_config(cfg: CfgNode) -> None:
+    """Adds the keys of this package to Detectron2's defaults, in place."""
+    _add_segmenter(cfg)
+    _add_tracker(cfg)
+    _add_training(cfg)
+    _add_input(cfg)
+    _add_datasets(cfg)
+    _add_test(cfg)
+
+
+def get_config(file: str | Path | None = None, opts: Sequence[str] = ()) -> CfgNode:
+    """Defaults, then a YAML file with its `_BASE_` chain, then `KEY VALUE` overrides.
+
+    A YAML of the released DVIS code base loads unchanged: its keys are translated by
+    `official_config.OFFICIAL_KEYS`.
+
+    Args:
+        file: the YAML, or None for the defaults alone.
+        opts: alternating keys and values, as they come from a command line.
+
+    Returns:
+        A frozen configuration.
+
+    Raises:
+        ConfigError: the file is missing or is no safe YAML, a key is unknown, or a value
+            has the wrong type.
+    """
+    cfg = get_cfg()
+    add_dvis_daq_config(cfg)
+    if file is not None:
+        values = _read_yaml(Path(file))
+        source = str(file)
+        if is_official(values):
+            try:
+                values = translate(values)
+            except ValueError as error:
+                raise ConfigError(f"{file}: {error}") from None
+            logger.info("%s is a released configuration; its keys were translated", file)
+        _merge(cfg, values, source)
+    _merge_opts(cfg, list(opts))
+    _validate(cfg)
+    cfg.freeze()
+    return cfg
+
+
+def _read_yaml(file: Path) -> dict[str, Any]:
+    if not file.is_file():
+        raise ConfigError(f"{file}: no such configuration file")
+    try:
+        values = CfgNode.load_yaml_with_base(str(file), allow_unsafe=False)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{file} (or a file it names in _BASE_) is no safe YAML: {error}") from None
+    except (AssertionError, FileNotFoundError) as error:
+        raise ConfigError(f"{file}: {error}") from None
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{file}: expected a mapping of keys, found {type(values).__name__}")
+    return dict(values)
+
+
+def _merge(cfg: CfgNode, values: Mapping[str, Any], source: str) -> None:
+    try:
+        cfg.merge_from_other_cfg(CfgNode(values))
+    except (KeyError, ValueError, AssertionError, TypeError) as error:
+        message = error.args[0] if error.args else error
+        raise ConfigError(f"{source}: {message}") from None
+
+
+def _merge_opts(cfg: CfgNode, opts: list[str]) -> None:
+    if len(opts) % 2:
+        raise ConfigError(f"overrides must be KEY VALUE pairs, {opts[-1]!r} has no value")
+    try:
+        cfg.merge_from_list(opts)
+    except (KeyError, ValueError, AssertionError) as error:
+        raise ConfigError(f"override on the command line: {error.args[0]}") from None
+
+
+def _validate(cfg: CfgNode) -> None:
+    """Refuses values that would otherwise be ignored in silence or fail late."""
+    if cfg.SOLVER.AMP.ENABLED:
+        raise ConfigError("SOLVER.AMP.ENABLED is not read here; set SOLVER.PRECISION bf16 or fp16")
+    _one_of(cfg.MODEL.TASK, "MODEL.TASK", ("vis", "vps", "vss", "vos"))
+    _one_of(cfg.SOLVER.PRECISION, "SOLVER.PRECISION", ("fp32", "bf16", "fp16"))
+    if len(cfg.DATASETS.RATIO) not in (0, len(cfg.DATASETS.TRAIN)):
+        raise ConfigError(
+            f"DATASETS.RATIO has {len(cfg.DATASETS.RATIO)} entries for "
+            f"{len(cfg.DATASETS.TRAIN)} data sets in DATASETS.TRAIN; give one each, or none"
+        )
+
+
+def _one_of(value: str, key: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ConfigError(f"{key} is {value!r}; choose one of {', '.join(choices)}")
+
+
+def _add_segmenter(cfg: CfgNode) -> None:
+    model = cfg.MODEL
+    model.TASK = "vis"  # what is delivered: vis | vps | vss | vos
+    model.PARTIAL_WEIGHTS = False  # allow MODEL.WEIGHTS that do not fit; what is left out is logged
+
+    head = model.SEM_SEG_HEAD
+    head.IN_FEATURES = ["res2", "res3", "res4", "res5"]
+    head.NUM_CLASSES = 25  # K, without background
+    head.CONVS_DIM = 256  # width of the pixel decoder
+    head.MASK_DIM = 256  # D, channels of the mask features
+    head.TRANSFORMER_ENC_LAYERS = 6  # deformable encoder layers
+    head.DEFORMABLE_TRANSFORMER_ENCODER_IN_FEATURES = ["res3", "res4", "res5"]
+    head.DEFORMABLE_TRANSFORMER_ENCODER_N_HEADS = 8
+    head.DEFORMABLE_TRANSFORMER_ENCODER_N_POINTS = 4
+    head.DEFORMABLE_TRANSFORMER_ENCODER_FEEDFORWARD = 1024  # fixed in the released code
+
+    former = model.MASK_FORMER = CfgNode()
+    former.NUM_OBJECT_QUERIES = 100  # Q, also the number of emergence anchors
+    former.HIDDEN_DIM = 256  # C
+    former.NHEADS = 8
+    former.DIM_FEEDFORWARD = 2048  # of the query decoder, the trackers and the refiner
+    former.DEC_LAYERS = 10  # predictions of the query decoder: one before the layers, one after each
+    former.REID_BRANCH = True  # re-identification head (CTVIS, DVIS++, DVIS-DAQ checkpoints have it)
+    former.REID_HIDDEN_DIM = 256
+    former.NUM_REID_HEAD_LAYERS = 3
+    former.SIZE_DIVISIBILITY = 32  # images are padded to a multiple, in pixels
+    # Losses and matching costs (Eq. 6)
+    former.CLASS_WEIGHT = 2.0
+    former.MASK_WEIGHT = 5.0
+    former.DICE_WEIGHT = 5.0
+    former.NO_OBJECT_WEIGHT = 0.1  # of the background class in the cross entropy
+    former.TRAIN_NUM_POINTS = 12544  # points a mask, in costs and losses
+    former.OVERSAMPLE_RATIO = 3.0
+    former.IMPORTANCE_SAMPLE_RATIO = 0.75
+    # Panoptic post-processing
+    former.TEST = CfgNode()
+    former.TEST.OBJECT_MASK_THRESHOLD = 0.8  # score below which a track is dropped
+    former.TEST.OVERLAP_THRESHOLD = 0.8  # share of its own area that a segment must keep
+
+
+def _add_tracker(cfg: CfgNode) -> None:
+    tracker = cfg.MODEL.TRACKER = CfgNode()
+    tracker.LAYERS = 6  # of tracker 1 and of tracker 2
+    tracker.BACKGROUND_QUERIES = 5  # S, background embeddings of tracker 2 (Fig. 6)
+    tracker.APPEARANCE_WINDOW = 9  # W, earlier observations in Eq. 5
+    tracker.ANCHORS = CfgNode()
+    # Tracker 2 has a say at inference. Released: on for OVIS and MOSE, off for the others.
+    tracker.ANCHORS.DECIDES = True
+
+    # Only for the static anchors of DVIS++ (`DVIS_online`, `DVIS_offline`)
+    tracker.NOISE = CfgNode()
+    tracker.NOISE.MODE = "none"  # none | rs | wa | cc: what disturbs the order of queries in training
+    tracker.NOISE.RATIO = 0.5  # probability a frame
+    tracker.CONTRASTIVE = True  # contrastive loss on the references
+
+    refiner = cfg.MODEL.REFINER = CfgNode()
+    refiner.LAYERS = 6
+    refiner.LOCAL_CONV = False  # convolution over time in each layer
+    refiner.MAX_TRACKS = 20  # best tracks that are refined
+    refiner.CONTRASTIVE = False  # contrastive loss of DVIS++ offline
+
+    contrastive = cfg.MODEL.CONTRASTIVE = CfgNode()  # CTVIS
+    contrastive.WEIGHT = 2.0
+    contrastive.AUX_WEIGHT = 3.0
+    contrastive.NUM_NEGATIVES = 99
+    contrastive.MOMENTUM = True  # the momentum embedding is the positive, half of the time
+
+    life = cfg.MODEL.LIFECYCLE = CfgNode()
+    life.FIRST_SCORE = 0.01  # the segmenter's score that starts a track in the first frame
+    life.SCORE = 0.1  # tracker 1: a row is seen, or a newcomer is born (Tab. 3c)
+    life.FOREGROUND_SCORE = 0.01  # tracker 2: a track is still there
+    life.PATIENCE = 8  # frames in a row without a sighting after which a track ends
+
+
+def _add_training(cfg: CfgNode) -> None:
+    eds = cfg.MODEL.EDS = CfgNode()
+    # Stages of the emergence and disappearance simulation (Sec. 3.3), each a mapping:
+    # UNTIL iteration (none: to the end), FRAMES of the clip, DROP "half" (ES: the lower half
+    # of the matched tracks) or SCORE (tracks above it are kept), HIDE "random" (DS) or "none".
+    eds.STAGES = [
+        {"UNTIL": 10000, "FRAMES": 2, "DROP": "half"},
+        {"FRAMES": 5, "SCORE": 0.1, "HIDE": "random"},
+    ]
+
+    solver = cfg.SOLVER
+    solver.WEIGHT_DECAY_EMBED = 0.0  # weight decay of Embedding modules
+    solver.WEIGHT_DECAY_NORM = 0.0
+    solver.BACKBONE_MULTIPLIER = 0.1  # learning rate of the backbone over that of the rest
+    solver.PRECISION = "fp32"  # fp32 | bf16 | fp16
+    solver.ACCUMULATION = 1  # batches a step
+    cfg.CPU_THREADS = 0  # torch threads a process; 0 leaves torch's choice
+    cfg.SEED = 42
+
+
+def _add_input(cfg: CfgNode) -> None:
+    cfg.INPUT.FORMAT = "RGB"
+    clip = cfg.INPUT.CLIP = CfgNode()
+    clip.FRAMES = 5  # frames a training clip
+    # Other frames lie within +-RANGE of a reference frame; 2 * RANGE + 1 == FRAMES is a
+    # contiguous clip.
+    clip.RANGE = 2
+    clip.STRIDE = 1  # contiguous clips: a step of 1..STRIDE frames, drawn once a clip
+    clip.SHUFFLE = False  # frames in random order
+    clip.REVERSE = False  # play half of the clips backwards
+    clip.SKIP_EMPTY_FIRST = False  # draw again when the first frame shows no object
+
+    crop = cfg.INPUT.CROP
+    crop.ENABLED = False
+    crop.TYPE = "absolute_range"
+    crop.SIZE = [384, 600]  # pixels
+    crop.RESIZE = [400, 500, 600]  # short side before cropping, pixels
+
+    color = cfg.INPUT.COLOR = CfgNode()  # strengths s: a factor in [1 - s, 1 + s], one a clip
+    color.BRIGHTNESS = 0.0
+    color.CONTRAST = 0.0
+    color.SATURATION = 0.0
+
+    pseudo = cfg.INPUT.PSEUDO = CfgNode()  # clips made from one image (COCO joint training)
+    pseudo.ROTATION = 15.0  # degrees; angles of a clip are sorted, so the image turns smoothly
+    pseudo.MIN_SIZE_TRAIN = [480, 512, 544, 576, 608, 640, 672, 704, 736, 768]
+    pseudo.MAX_SIZE_TRAIN = 768
+    pseudo.CROP = CfgNode()
+    pseudo.CROP.ENABLED = False
+
+
+def _add_datasets(cfg: CfgNode) -> None:
+    cfg.DATASETS.RATIO = []  # relative weight of each data set in DATASETS.TRAIN; empty: equal
+    # Data sets defined here, no source edit needed. Each entry is a mapping: NAME, TASK (vis),
+    # JSON (file), IMAGES (root folder); relative paths start at the working directory.
+    cfg.DATASETS.CUSTOM = []
+
+
+def _add_test(cfg: CfgNode) -> None:
+    cfg.TEST.MAX_INSTANCES = 20  # (track, class) pairs reported a video
+    cfg.TEST.WINDOW = 5  # frames that pass the segmenter at once
+    cfg.TEST.MASK_DTYPE = "float16"  # of the stride-4 masks kept for a whole video
