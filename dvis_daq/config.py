@@ -134,6 +134,28 @@ def _add_segmenter(cfg: CfgNode) -> None:
     head.DEFORMABLE_TRANSFORMER_ENCODER_N_POINTS = 4
     head.DEFORMABLE_TRANSFORMER_ENCODER_FEEDFORWARD = 1024  # fixed in the released code
 
+    model.TIMM = CfgNode()  # MODEL.BACKBONE.NAME build_timm_backbone
+    model.TIMM.NAME = "resnet18"
+    model.TIMM.PRETRAINED = False
+    model.TIMM.ARGS = CfgNode(new_allowed=True)  # keyword arguments of the timm model
+
+    swin = model.SWIN = CfgNode()  # MODEL.BACKBONE.NAME D2SwinTransformer
+    swin.PRETRAIN_IMG_SIZE = 224
+    swin.PATCH_SIZE = 4
+    swin.EMBED_DIM = 96
+    swin.DEPTHS = [2, 2, 6, 2]
+    swin.NUM_HEADS = [3, 6, 12, 24]
+    swin.WINDOW_SIZE = 7
+    swin.MLP_RATIO = 4.0
+    swin.QKV_BIAS = True
+    swin.DROP_PATH_RATE = 0.3
+    swin.USE_CHECKPOINT = False  # recompute activations in the backward pass
+
+    vit = model.VIT_ADAPTER = CfgNode()  # MODEL.BACKBONE.NAME D2VitAdapterDinoV2
+    vit.NAME = "vitl"
+    vit.VIT_WEIGHT = ""  # DINOv2 weights to start from; not needed with MODEL.WEIGHTS
+    vit.FREEZE_VIT = True
+
     former = model.MASK_FORMER = CfgNode()
     former.NUM_OBJECT_QUERIES = 100  # Q, also the number of emergence anchors
     former.HIDDEN_DIM = 256  # C
@@ -177,7 +199,7 @@ def _add_tracker(cfg: CfgNode) -> None:
     refiner.LAYERS = 6
     refiner.LOCAL_CONV = False  # convolution over time in each layer
     refiner.MAX_TRACKS = 20  # best tracks that are refined
-    refiner.CONTRASTIVE = False  # contrastive loss of DVIS++ offline
+    refiner.CONTRASTIVE = True  # contrastive loss of DVIS++ offline
 
     contrastive = cfg.MODEL.CONTRASTIVE = CfgNode()  # CTVIS
     contrastive.WEIGHT = 2.0

@@ -111,6 +111,12 @@ OFFICIAL_KEYS: dict[str, Rule] = {
     "MODEL.SEM_SEG_HEAD.PROJECT_FEATURES": OTHER_MODEL,
     "MODEL.SEM_SEG_HEAD.RETURN_TRANSFORMER_FEATURE": INERT,
     "MODEL.SEM_SEG_HEAD.USE_DEPTHWISE_SEPARABLE_CONV": OTHER_MODEL,
+    "MODEL.SWIN.APE": Only(False),
+    "MODEL.SWIN.ATTN_DROP_RATE": Only(0.0),
+    "MODEL.SWIN.DROP_RATE": Only(0.0),
+    "MODEL.SWIN.OUT_FEATURES": Only(["res2", "res3", "res4", "res5"]),
+    "MODEL.SWIN.PATCH_NORM": Only(True),
+    "MODEL.SWIN.QK_SCALE": Only(None),
     "MODEL.TRACKER.DECODER_LAYERS": Renamed("MODEL.TRACKER.LAYERS"),
     "MODEL.TRACKER.NOISE_MODE": Renamed("MODEL.TRACKER.NOISE.MODE"),
     "MODEL.TRACKER.NOISE_RATIO": Renamed("MODEL.TRACKER.NOISE.RATIO"),
@@ -130,6 +136,7 @@ OFFICIAL_KEYS: dict[str, Rule] = {
     "MODEL.VIDEO_HEAD.TRAINING_SELECT_THRESHOLD": DERIVED,
     "MODEL.VIDEO_HEAD.USE_LOCAL_ATTN": Renamed("MODEL.REFINER.LOCAL_CONV"),
     "MODEL.VIDEO_HEAD.USING_THR": INERT,
+    "MODEL.VIT_ADAPTER.WITH_CP": INERT,
     "MODEL.VIT_ADAPTER.FINETUNE": Only(False),
     "MODEL.VIT_ADAPTER.FINETUNE_INDEXES": INERT,
     "SOLVER.AMP.ENABLED": DERIVED,
@@ -194,6 +201,8 @@ def _derive(released: Mapping[str, Any]) -> dict[str, Any]:
         "INPUT.RANDOM_FLIP": "none" if released.get("INPUT.RANDOM_FLIP") == "none" else "horizontal",
         "INPUT.MIN_SIZE_TRAIN_SAMPLING": "choice",
     }
+    if architecture in ("MinVIS", "CTMinVIS"):
+        ours["TEST.MAX_INSTANCES"] = 10  # fixed there, whatever MAX_NUM says
     if architecture.startswith("DVIS_DAQ"):
         _check_new_instances(released)
         if released.get("INPUT.STEPS"):
