@@ -1,0 +1,67 @@
+"""Mask logits at stride 4 become masks of the original video, a few frames at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from dvis_daq.structures import FrameSizes
+
+PIXEL_BUDGET = 2**25  # pixels of all masks resized at once; 128 MiB in float32
+
+
+def unpadded(masks: Tensor, sizes: FrameSizes) -> Tensor:
+    """Stride-4 logits at the size of the network's input, without its padding.
+
+    Args:
+        masks: (N, T, h, w) logits; half precision is computed in float32.
+
+    Returns:
+        (N, T, *sizes.image) logits.
+    """
+    masks = masks.to(torch.promote_types(masks.dtype, torch.float32))
+    height, width = sizes.image
+    return _bilinear(masks, sizes.padded)[..., :height, :width]
+
+
+def resized(masks: Tensor, sizes: FrameSizes) -> Tensor:
+    """Stride-4 logits (N, T, h, w) at the output size, (N, T, *sizes.output)."""
+    return _bilinear(unpadded(masks, sizes), sizes.output)
+
+
+def resized_probabilities(masks: Tensor, sizes: FrameSizes) -> Tensor:
+    """The same, 0..1: the sigmoid comes before the second resize (panoptic, semantic)."""
+    return _bilinear(unpadded(masks, sizes).sigmoid(), sizes.output)
+
+
+def by_frames(
+    masks: Tensor,
+    sizes: FrameSizes,
+    resize: Callable[[Tensor, FrameSizes], Tensor],
+    budget: int = PIXEL_BUDGET,
+) -> Iterator[tuple[slice, Tensor]]:
+    """Resizes as many frames at a time as fit the budget, at least one.
+
+    Args:
+        masks: (N, T, h, w) logits.
+        resize: `resized` or `resized_probabilities`.
+        budget: pixels of all N masks.
+
+    Yields:
+        The frames, and (N, t, *sizes.output) of them.
+    """
+    tracks, frames = masks.shape[:2]
+    largest = max(height * width for height, width in (sizes.padded, sizes.output))
+    step = max(1, budget // max(1, tracks * largest))
+    for start in range(0, frames, step):
+        piece = slice(start, min(start + step, frames))
+        yield piece, resize(masks[:, piece], sizes)
+
+
+def _bilinear(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    if maps.numel() == 0:  # F.interpolate refuses an empty batch
+        return maps.new_zeros(*maps.shape[:2], *size)
+    return F.interpolate(maps, size, mode="bilinear", align_corners=False)

@@ -1,0 +1,101 @@
+"""Video instance segmentation: the best (track, class) pairs, each with its masks."""
+
+from __future__ import annotations
+
+from typing import Any, TypedDict
+
+import numpy as np
+import torch
+from pycocotools import mask as coco_mask
+from torch import Tensor
+
+from dvis_daq.structures import FrameSizes, VideoPrediction
+from dvis_daq.tasks.resize import by_frames, resized
+
+RLE = dict[str, Any]  # {"size": [H, W], "counts": str}
+
+
+class Instances(TypedDict):
+    """n instances of a video, best first.
+
+    `masks[i][t]` is the RLE of instance i in frame t, None where it has no pixel; instances
+    of one track under different labels share the list.
+    """
+
+    task: str
+    scores: Tensor  # (n,) 0..1
+    labels: Tensor  # (n,) int64 class index
+    ids: Tensor  # (n,) int64 track
+    masks: list[list[RLE | None]]
+
+
+def instances(prediction: VideoPrediction, sizes: FrameSizes, max_instances: int) -> Instances:
+    """The best (track, class) pairs; a track may appear under several classes, as released.
+
+    Only the tracks among them are resized, a few frames at a time, and only their RLE is
+    kept, so that memory does not grow with the output size.
+
+    Args:
+        max_instances: pairs reported at most.
+    """
+    scores, labels, rows = top_pairs(prediction.logits, max_instances)
+    tracks, position = rows.unique(return_inverse=True)
+    encoded = encode_tracks(prediction.masks[tracks.to(prediction.masks.device)], sizes)
+    return Instances(
+        task="vis",
+        scores=scores.cpu(),
+        labels=labels.cpu(),
+        ids=prediction.ids[rows].cpu(),
+        masks=[encoded[p] for p in position.tolist()],
+    )
+
+
+def top_pairs(logits: Tensor, max_instances: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Best pairs of a track and a real class.
+
+    Args:
+        logits: (N, K + 1), background last.
+
+    Returns:
+        Scores (n,), labels (n,) and rows (n,), best first; n = min(max_instances, N * K).
+    """
+    scores = logits.softmax(-1)[:, :-1]  # (N, K)
+    best, index = scores.flatten().topk(min(max_instances, scores.numel()))
+    return best, index % scores.shape[1], index // scores.shape[1]
+
+
+def encode_tracks(masks: Tensor, sizes: FrameSizes) -> list[list[RLE | None]]:
+    """RLEs of stride-4 mask logits at the output size.
+
+    Args:
+        masks: (N, T, h, w) logits; above 0 is foreground.
+
+    Returns:
+        One list of T for each track; None for an empty mask.
+    """
+    encoded: list[list[RLE | None]] = [[] for _ in range(masks.shape[0])]
+    for _, logits in by_frames(masks, sizes, resized):
+        for track, frames in zip(encoded, logits > 0, strict=True):
+            track.extend(encode(frames))
+    return encoded
+
+
+def encode(masks: Tensor) -> list[RLE | None]:
+    """COCO run lengths of bool masks (T, H, W); None for an empty one."""
+    # Column-major, as run lengths are: transposing on the device spares numpy the copy.
+    columns = masks.transpose(1, 2).to(torch.uint8).contiguous().cpu().numpy()  # (T, W, H)
+    runs = coco_mask.encode(columns.transpose(2, 1, 0))
+    filled = columns.reshape(len(columns), -1).any(1)
+    return [
+        {"size": run["size"], "counts": run["counts"].decode("ascii")} if any_pixel else None
+        for run, any_pixel in zip(runs, filled, strict=True)
+    ]
+
+
+def decode(track: list[RLE | None], size: tuple[int, int]) -> np.ndarray:
+    """Bool masks (T, *size) of one track's RLEs."""
+    masks = np.zeros((len(track), *size), dtype=bool)
+    for mask, run in zip(masks, track, strict=True):
+        if run is not None:
+            mask[:] = coco_mask.decode(run)
+    return masks

@@ -1,0 +1,225 @@
+"""The DVIS-DAQ tracker: tracker 1 and tracker 2 with dynamic anchor queries (paper Fig. 4, 6).
+
+Tracker 1 (`emergence`) carries tracks on and tries each candidate of the segmenter as a
+newcomer. Tracker 2 (`disappearance`) asks of each track whether it is still there. Both
+see an image only through the segmenter's object queries, the candidates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from dvis_daq.layers import (
+    MLP,
+    CrossAttention,
+    FeedForward,
+    MaskHead,
+    QuerySoftmaxAttention,
+    SelfAttention,
+    at_least_float32,
+    mask_pool,
+)
+from dvis_daq.structures import FrameOutputs, Predictions
+from dvis_daq.tracker.anchors import (
+    DisappearanceAnchors,
+    Queries,
+    disappearance_anchors,
+    emergence_anchors,
+)
+from dvis_daq.tracker.state import TrackerStep, TrackState
+
+
+class DAQTracker(nn.Module):
+    """Tracks objects from frame to frame; keeps nothing between two calls of `step`.
+
+    Args:
+        hidden_dim: C, width of all queries.
+        mask_dim: D, channels of the segmenter's mask features.
+        num_classes: K, without background.
+        layers: of tracker 1 and of tracker 2.
+        heads: of every attention.
+        feedforward_dim: hidden width of the feed-forward layers.
+        background_queries: S, rows of tracker 2 for what belongs to no track.
+        window: W, earlier observations that an appearance is compared with (Eq. 5).
+        emergence: makes DAQ_Emg from the learned query and the candidates.
+        disappearance: makes DAQ_Dis from tracks, background and initial queries.
+    """
+
+    def __init__(
+        self,
+        *,
+        hidden_dim: int,
+        mask_dim: int,
+        num_classes: int,
+        layers: int = 6,
+        heads: int = 8,
+        feedforward_dim: int = 2048,
+        background_queries: int = 5,
+        window: int = 9,
+        emergence: Callable[[Tensor, Queries], Queries] = emergence_anchors,
+        disappearance: Callable[
+            [Queries, Tensor, Tensor], DisappearanceAnchors
+        ] = disappearance_anchors,
+    ) -> None:
+        super().__init__()
+        self.window = window
+        self.emergence_anchors = emergence
+        self.disappearance_anchors = disappearance
+        self.emergence = EmergenceTracker(hidden_dim, heads, feedforward_dim, layers)
+        self.disappearance = DisappearanceTracker(hidden_dim, heads, feedforward_dim, layers)
+        self.emergence_query = nn.Embedding(1, hidden_dim)
+        self.background_queries = nn.Embedding(background_queries, hidden_dim)
+        self.appearance_mlp = MLP(mask_dim, hidden_dim, hidden_dim, hidden_dim)
+        self.mask_feature_proj = nn.Conv2d(mask_dim, mask_dim, kernel_size=1)
+        self.head = MaskHead(hidden_dim, num_classes, mask_dim)
+
+    def start(self) -> TrackState:
+        """The state before the first frame of a video."""
+        empty = self.emergence_query.weight.detach()[:0]  # (0, C)
+        return TrackState.start(empty, empty, self.window)
+
+    def step(
+        self, state: TrackState, frame: FrameOutputs, hidden: Tensor | None = None
+    ) -> TrackerStep:
+        """Looks at one frame.
+
+        On the first frame of a video the candidates themselves pass tracker 1, without
+        positions, and tracker 2 does not run; later frames without tracks still have
+        anchors. (The paper is silent, the weights were trained so.) In training all layers
+        are predicted, index 0 of tracker 1 being its input; in evaluation the last alone.
+
+        Args:
+            state: N tracks, before the frame.
+            frame: T = 1, Q candidates.
+            hidden: (Q,) bool, candidates that tracker 2 must not see, for the simulation of
+                disappearance (Sec. 3.3); not all of them.
+
+        Raises:
+            ValueError: `frame` has more than one frame.
+        """
+        if len(frame) != 1:
+            raise ValueError(f"a tracker steps through single frames, got {len(frame)} at once")
+        mask_features = self.mask_feature_proj(frame.mask_features)  # (1, D, h, w)
+        if state.frame == 0:
+            candidates = Queries(frame.embeds[0], None)
+            return self._tracked(candidates, candidates, frame, mask_features, num_tracked=0)
+        candidates = Queries(frame.embeds[0], self._appearance(frame.masks[0], frame))
+        tracks = Queries(state.queries, state.appearance.mean)
+        newcomers = self.emergence_anchors(self.emergence_query.weight, candidates)
+        queries = Queries(*(torch.cat(pair) for pair in zip(tracks, newcomers, strict=True)))
+        anchors = self.disappearance_anchors(
+            tracks, self.background_queries.weight, frame.initial_queries
+        )
+        return replace(
+            self._tracked(queries, candidates, frame, mask_features, num_tracked=len(state)),
+            disappearing=self._predict(
+                self.disappearance(anchors, candidates.feature, hidden), mask_features
+            ),
+            anchors=anchors.initial,
+        )
+
+    def _tracked(
+        self,
+        queries: Queries,
+        candidates: Queries,
+        frame: FrameOutputs,
+        mask_features: Tensor,
+        *,
+        num_tracked: int,
+    ) -> TrackerStep:
+        layers = self.emergence(queries, candidates)  # (L, N + M, C)
+        tracked = self._predict(layers, mask_features)
+        return TrackerStep(
+            tracked=tracked,
+            queries=layers[-1],
+            appearance=self._appearance(tracked.masks[-1, :, 0], frame),
+            num_tracked=num_tracked,
+        )
+
+    def _predict(self, layers: Tensor, mask_features: Tensor) -> Predictions:
+        return self.head(layers if self.training else layers[-1:], mask_features)
+
+    def _appearance(self, masks: Tensor, frame: FrameOutputs) -> Tensor:
+        """(N, C) appearance of the masks (N, h, w) in the frame: F_mask of Eq. 3."""
+        pooled = mask_pool(frame.mask_features[0], masks)
+        return at_least_float32(self.appearance_mlp(pooled))  # the memory stays in float32
+
+
+class EmergenceTracker(nn.Module):
+    """Tracker 1: tracks and newcomers read the candidates and see each other."""
+
+    def __init__(self, dim: int, heads: int, feedforward_dim: int, layers: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            EmergenceLayer(dim, heads, feedforward_dim) for _ in range(layers)
+        )
+
+    def forward(self, queries: Queries, candidates: Queries) -> Tensor:
+        """(L, N, C) of N queries: the input, then the output of each of the L - 1 layers."""
+        outputs = [queries.feature]
+        for layer in self.layers:
+            outputs.append(layer(outputs[-1], queries.position, candidates))
+        return torch.stack(outputs)
+
+
+class EmergenceLayer(nn.Module):
+    """Cross-attention with positions, self-attention without, feed-forward."""
+
+    def __init__(self, dim: int, heads: int, feedforward_dim: int) -> None:
+        super().__init__()
+        self.cross_attn = CrossAttention(dim, heads)
+        self.self_attn = SelfAttention(dim, heads)
+        self.ffn = FeedForward(dim, feedforward_dim)
+
+    def forward(self, x: Tensor, position: Tensor | None, candidates: Queries) -> Tensor:
+        x = self.cross_attn(
+            x, candidates.feature, position=position, memory_position=candidates.position
+        )
+        return self.ffn(self.self_attn(x))
+
+
+class DisappearanceTracker(nn.Module):
+    """Tracker 2: rows compete for the candidates, so that one left with nothing is gone."""
+
+    def __init__(self, dim: int, heads: int, feedforward_dim: int, layers: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            DisappearanceLayer(dim, heads, feedforward_dim) for _ in range(layers)
+        )
+
+    def forward(
+        self, anchors: DisappearanceAnchors, candidates: Tensor, hidden: Tensor | None
+    ) -> Tensor:
+        """(L, N + S, C), the output of each of the L layers.
+
+        Args:
+            anchors: N + S rows.
+            candidates: (Q, C).
+            hidden: (Q,) bool, candidates not to be seen.
+        """
+        x, outputs = anchors.feature, []
+        for layer in self.layers:
+            x = layer(x, anchors, candidates, hidden)
+            outputs.append(x)
+        return torch.stack(outputs)
+
+
+class DisappearanceLayer(nn.Module):
+    """Cross-attention with the softmax over the queries, feed-forward (Fig. 6)."""
+
+    def __init__(self, dim: int, heads: int, feedforward_dim: int) -> None:
+        super().__init__()
+        self.cross_attn = QuerySoftmaxAttention(dim, heads)
+        self.ffn = FeedForward(dim, feedforward_dim)
+
+    def forward(
+        self, x: Tensor, anchors: DisappearanceAnchors, candidates: Tensor, hidden: Tensor | None
+    ) -> Tensor:
+        x = self.cross_attn(
+            x, candidates, position=anchors.position, anchors=anchors.rivals, blocked=hidden
+        )
+        return self.ffn(x)
