@@ -1,0 +1,1 @@
+"""How the parts learn: matching, losses, simulated events, and one objective a method."""

@@ -1,0 +1,12 @@
+"""Objectives: what a method learns from a batch of clips, one file each.
+
+An objective is called as `objective(model, clips, iteration)` and returns the weighted losses
+by name; their sum is what is minimised. `objective.trains` names the parts of the model that
+learn; the model freezes the others.
+"""
+
+from dvis_daq.training.objectives.clips import Clip
+from dvis_daq.training.objectives.daq import DAQObjective
+from dvis_daq.training.objectives.frame import FrameObjective
+
+__all__ = ["Clip", "DAQObjective", "FrameObjective"]
