@@ -36,7 +36,8 @@ def transition_gap(anchors: Tensor, features: Tensor) -> TransitionGap:
     """
     if anchors.shape != features.shape or anchors.dim() != 2:
         raise ValueError(
-            f"anchors {tuple(anchors.shape)} and features {tuple(features.shape)} must both be (E, C)"
+            f"anchors {tuple(anchors.shape)} and features {tuple(features.shape)} "
+            "must both be (E, C)"
         )
     norms = anchors.norm(dim=-1) + features.norm(dim=-1)
     distance = (anchors - features).norm(dim=-1) / norms.clamp(min=1e-12)

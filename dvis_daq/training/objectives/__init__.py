@@ -5,8 +5,8 @@ by name; their sum is what is minimised. `objective.trains` names the parts of t
 learn; the model freezes the others.
 """
 
-from dvis_daq.training.objectives.clips import Clip
+from dvis_daq.training.objectives.base import Clip, Objective
 from dvis_daq.training.objectives.daq import DAQObjective
 from dvis_daq.training.objectives.frame import FrameObjective
 
-__all__ = ["Clip", "DAQObjective", "FrameObjective"]
+__all__ = ["Clip", "DAQObjective", "FrameObjective", "Objective"]

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from dvis_daq.structures import Assignment, ClipTargets, FrameOutputs
+from dvis_daq.tracker.daq import DAQTracker
 from dvis_daq.tracker.state import advance
 from dvis_daq.training.losses import LossWeights, Supervision, set_loss, supervise
 from dvis_daq.training.matching import FrameMatch, match_frames, match_new
-from dvis_daq.training.objectives.clips import Clip, fit_targets, segment_clips
+from dvis_daq.training.objectives.base import Clip, Parts, fit_targets, segment_clips
 from dvis_daq.training.points import PointSampler
 from dvis_daq.training.simulation import (
     RELEASED_STAGES,
@@ -24,10 +25,6 @@ from dvis_daq.training.simulation import (
     hidden_candidates,
     stage_at,
 )
-
-if TYPE_CHECKING:
-    from dvis_daq.model import VideoModel
-    from dvis_daq.tracker.daq import DAQTracker
 
 _NO_PAIRS = Assignment(torch.zeros(0, dtype=torch.int64), torch.zeros(0, dtype=torch.int64))
 
@@ -59,9 +56,7 @@ class DAQObjective:
     choice: Choice = field(default_factory=Choice)
     trains: ClassVar[tuple[str, ...]] = ("tracker",)
 
-    def __call__(
-        self, model: VideoModel, clips: Sequence[Clip], iteration: int
-    ) -> dict[str, Tensor]:
+    def __call__(self, model: Parts, clips: Sequence[Clip], iteration: int) -> dict[str, Tensor]:
         """Weighted losses by name; those of tracker 2 begin with `slot_`.
 
         Raises:

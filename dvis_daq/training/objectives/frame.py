@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -12,11 +12,8 @@ from torch import Tensor
 from dvis_daq.structures import ClipTargets, Predictions
 from dvis_daq.training.losses import LayerLosses, LossWeights, layer_losses, supervise
 from dvis_daq.training.matching import match_clips
-from dvis_daq.training.objectives.clips import Clip, fit_targets, segment_clips
+from dvis_daq.training.objectives.base import Clip, Parts, fit_targets, segment_clips
 from dvis_daq.training.points import PointSampler
-
-if TYPE_CHECKING:
-    from dvis_daq.model import VideoModel
 
 
 @dataclass(frozen=True)
@@ -35,9 +32,7 @@ class FrameObjective:
     points: PointSampler = field(default_factory=PointSampler)
     trains: ClassVar[tuple[str, ...]] = ("segmenter",)
 
-    def __call__(
-        self, model: VideoModel, clips: Sequence[Clip], iteration: int
-    ) -> dict[str, Tensor]:
+    def __call__(self, model: Parts, clips: Sequence[Clip], iteration: int) -> dict[str, Tensor]:
         """Weighted losses by name; `_0` is the prediction before the first decoder layer."""
         images = []
         for clip, frames in zip(clips, segment_clips(model.segmenter, clips), strict=True):

@@ -1,9 +1,12 @@
-"""What all objectives do first: run the segmenter on clips, and fit the targets to its maps."""
+"""What all objectives share: their face, and their first act.
+
+That is to run the segmenter on the clips, and to fit the targets to its maps.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +30,23 @@ class Clip(NamedTuple):
     def cut(self, frames: slice) -> Clip:
         """The clip of some of the frames."""
         return Clip(self.images[frames], self.targets[:, frames])
+
+
+class Parts(Protocol):
+    """What an objective may ask of a model."""
+
+    segmenter: nn.Module
+    tracker: nn.Module
+
+
+class Objective(Protocol):
+    """What a method learns, and which parts of the model learn it."""
+
+    trains: tuple[str, ...]
+
+    def __call__(
+        self, model: Parts, clips: Sequence[Clip], iteration: int
+    ) -> dict[str, Tensor]: ...
 
 
 def segment_clips(segmenter: nn.Module, clips: Sequence[Clip]) -> list[FrameOutputs]:
