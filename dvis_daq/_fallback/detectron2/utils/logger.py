@@ -1,0 +1,89 @@
+"""Log lines to the console and to `log.txt`."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import sys
+from pathlib import Path
+
+from termcolor import colored
+
+__all__ = ["setup_logger"]
+
+_DATE = "%m/%d %H:%M:%S"
+_COLORS = {"WARNING": ("red", []), "ERROR": ("red", ["bold"]), "CRITICAL": ("red", ["bold"])}
+
+
+@functools.lru_cache  # a second call must not double every line
+def setup_logger(
+    output: str | None = None,
+    distributed_rank: int = 0,
+    *,
+    color: bool = True,
+    name: str = "detectron2",
+    abbrev_name: str | None = None,
+    enable_propagation: bool = False,
+    configure_stdout: bool = True,
+) -> logging.Logger:
+    """Sets up the logger `name`.
+
+    Args:
+        output: a folder for `log.txt`, or a file ending in `.txt` or `.log`; None for no file.
+            Other processes than the main one write to `<file>.rank<n>`.
+        distributed_rank: rank of this process; only rank 0 writes to the console.
+        color: colour the console.
+        name: which logger.
+        abbrev_name: what the lines call it; `d2` for `detectron2`.
+        enable_propagation: also hand the records to the parent loggers.
+        configure_stdout: write to the console at all.
+    """
+    logger = logging.getLogger(name)
+    logger.setLevel(logging.DEBUG)
+    logger.propagate = enable_propagation
+    if abbrev_name is None:
+        abbrev_name = "d2" if name == "detectron2" else name
+
+    if configure_stdout and distributed_rank == 0:
+        formatter = _Formatter(name, abbrev_name, color=color)
+        _attach(logger, logging.StreamHandler(stream=sys.stdout), formatter)
+    if output is not None:
+        file = _log_file(output, distributed_rank)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        _attach(logger, logging.FileHandler(file), _Formatter(name, abbrev_name, color=False))
+    return logger
+
+
+def _log_file(output: str, rank: int) -> Path:
+    file = Path(output)
+    if file.suffix not in (".txt", ".log"):
+        file = file / "log.txt"
+    return file.with_name(f"{file.name}.rank{rank}") if rank > 0 else file
+
+
+def _attach(logger: logging.Logger, handler: logging.Handler, formatter: logging.Formatter) -> None:
+    handler.setLevel(logging.DEBUG)
+    handler.setFormatter(formatter)
+    logger.addHandler(handler)
+
+
+class _Formatter(logging.Formatter):
+    """Shortens the logger's name, and colours warnings."""
+
+    def __init__(self, name: str, short: str, *, color: bool) -> None:
+        head = "[%(asctime)s %(name)s]: "
+        super().__init__(
+            (colored(head, "green") if color else head.replace("]:", "] %(levelname)s:"))
+            + "%(message)s",
+            datefmt=_DATE,
+        )
+        self._name, self._short, self._color = name, short, color
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 (name of the base)
+        if record.name == self._name or record.name.startswith(self._name + "."):
+            record.name = self._short + record.name[len(self._name) :]
+        line = super().formatMessage(record)
+        if self._color and record.levelname in _COLORS:
+            shade, attributes = _COLORS[record.levelname]
+            return f"{colored(record.levelname, shade, attrs=attributes)} {line}"
+        return line
