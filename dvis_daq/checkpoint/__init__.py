@@ -1,0 +1,30 @@
+"""Weights and their names: released checkpoints in, ours out, and whether they fit a model."""
+
+from dvis_daq.checkpoint.files import (
+    CheckpointError,
+    read_checkpoint,
+    write_atomically,
+    write_weights,
+)
+from dvis_daq.checkpoint.loading import Signature, compare, load_state, load_weights
+from dvis_daq.checkpoint.names import (
+    OFFICIAL_NAMES,
+    from_official,
+    register_official_names,
+    to_official,
+)
+
+__all__ = [
+    "OFFICIAL_NAMES",
+    "CheckpointError",
+    "Signature",
+    "compare",
+    "from_official",
+    "load_state",
+    "load_weights",
+    "read_checkpoint",
+    "register_official_names",
+    "to_official",
+    "write_atomically",
+    "write_weights",
+]

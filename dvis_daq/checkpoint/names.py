@@ -1,0 +1,119 @@
+"""Names of weights: the released spelling and ours.
+
+The segmenter keeps the names that the whole field uses (Mask2Former's). The tracker and the
+refiner, which only this method has, carry the paper's words; `OFFICIAL_NAMES` is the whole
+difference to a released checkpoint, row by row. The mapping belongs to the model, not to a
+loader: `register_official_names` makes `load_state_dict` accept both spellings.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from torch import nn
+
+from dvis_daq.checkpoint.files import CheckpointError
+
+Value = TypeVar("Value")
+
+# released name -> our name; {} is the number of a layer; what follows a row stays as it is
+OFFICIAL_NAMES: dict[str, str] = {
+    "backbone": "segmenter.backbone",
+    "sem_seg_head": "segmenter.sem_seg_head",
+    "tracker.transformer_cross_attention_layers.{}": "tracker.emergence.layers.{}.cross_attn",
+    "tracker.transformer_self_attention_layers.{}": "tracker.emergence.layers.{}.self_attn",
+    "tracker.transformer_ffn_layers.{}": "tracker.emergence.layers.{}.ffn",
+    "tracker.slot_cross_attention_layers.{}": "tracker.disappearance.layers.{}.cross_attn",
+    "tracker.slot_ffn_layers.{}": "tracker.disappearance.layers.{}.ffn",
+    "tracker.new_ins_embeds": "tracker.emergence_query",
+    "tracker.bg_slots": "tracker.background_queries",
+    "tracker.pos_embed": "tracker.appearance_mlp",
+    "tracker.decoder_norm": "tracker.head.norm",
+    "tracker.class_embed": "tracker.head.class_embed",
+    "tracker.mask_embed": "tracker.head.mask_embed",
+    "refiner.transformer_time_self_attention_layers.{}": "refiner.layers.{}.time_attn",
+    "refiner.conv_short_aggregate_layers.{}": "refiner.layers.{}.time_conv",
+    "refiner.conv_norms.{}": "refiner.layers.{}.time_conv_norm",
+    "refiner.transformer_obj_self_attention_layers.{}": "refiner.layers.{}.object_attn",
+    "refiner.transformer_cross_attention_layers.{}": "refiner.layers.{}.cross_attn",
+    "refiner.transformer_ffn_layers.{}": "refiner.layers.{}.ffn",
+    "refiner.decoder_norm": "refiner.head.norm",
+    "refiner.class_embed": "refiner.head.class_embed",
+    "refiner.mask_embed": "refiner.head.mask_embed",
+    "refiner.activation_proj": "refiner.frame_weight",
+}
+
+# Released entries that are no weights of ours: weights of the loss, pixel statistics (config).
+_NOT_WEIGHTS = re.compile(r"(\w*criterion\..*|pixel_(mean|std))")
+# Older Mask2Former checkpoints spell the learned query features so.
+_OLD_QUERIES = ("sem_seg_head.predictor.static_query.", "sem_seg_head.predictor.query_feat.")
+
+
+def from_official(mapping: Mapping[str, Value]) -> dict[str, Value]:
+    """Renames the keys of a released or foreign checkpoint to ours, whatever the values.
+
+    Keys that already have our names pass; weights of the losses and pixel statistics are
+    dropped.
+
+    Raises:
+        CheckpointError: two keys get the same name.
+    """
+    kept = {key: value for key, value in mapping.items() if not _NOT_WEIGHTS.fullmatch(key)}
+    return _rename(kept, lambda key: _TO_OURS(key.replace(*_OLD_QUERIES)))
+
+
+def to_official(mapping: Mapping[str, Value]) -> dict[str, Value]:
+    """Renames our keys to those of the release; the inverse of `from_official`."""
+    return _rename(mapping, _TO_OFFICIAL)
+
+
+def register_official_names(model: nn.Module) -> None:
+    """Lets `model.load_state_dict` accept released names beside our own.
+
+    The model has the parts `segmenter`, `tracker`, `refiner`, or some of them.
+    """
+    model.register_load_state_dict_pre_hook(_accept_official)
+
+
+class _Renamer:
+    """Renames the head of a name by a table whose rows may hold one number, `{}`."""
+
+    def __init__(self, table: Mapping[str, str]) -> None:
+        rows = sorted(table.items(), key=lambda row: -len(row[0]))
+        self._targets = [target for _, target in rows]
+        patterns = (re.escape(source).replace(r"\{\}", r"\d+") for source, _ in rows)
+        self._pattern = re.compile(rf"(?:{'|'.join(f'({p})' for p in patterns)})(?=\.|$)")
+
+    def __call__(self, name: str) -> str:
+        match = self._pattern.match(name)
+        if match is None:
+            return name
+        number = re.search(r"\.(\d+)$", match[0]) or re.search(r"\.(\d+)\.", match[0])
+        head = self._targets[(match.lastindex or 1) - 1].format(number[1] if number else "")
+        return head + name[match.end() :]
+
+
+_TO_OURS = _Renamer(OFFICIAL_NAMES)
+_TO_OFFICIAL = _Renamer({ours: official for official, ours in OFFICIAL_NAMES.items()})
+
+
+def _rename(mapping: Mapping[str, Value], rename: Callable[[str], str]) -> dict[str, Value]:
+    renamed: dict[str, Value] = {}
+    sources: dict[str, str] = {}
+    for key, value in mapping.items():
+        name = rename(key)
+        if name in renamed:
+            raise CheckpointError(f"{sources[name]} and {key} are both the weight {name}")
+        renamed[name], sources[name] = value, key
+    return renamed
+
+
+def _accept_official(module: nn.Module, state_dict: dict[str, Any], prefix: str, *_: Any) -> None:
+    """Load hook: renames, in place, what lies under the prefix of the model."""
+    inside = {k.removeprefix(prefix): k for k in state_dict if k.startswith(prefix)}
+    renamed = from_official({name: state_dict[key] for name, key in inside.items()})
+    for key in inside.values():
+        del state_dict[key]
+    state_dict.update({prefix + name: value for name, value in renamed.items()})

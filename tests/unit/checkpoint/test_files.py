@@ -1,0 +1,186 @@
+"""Reading and writing: what is accepted, what is refused, and that nothing is executed."""
+
+import argparse
+import contextlib
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from dvis_daq.checkpoint import CheckpointError, read_checkpoint, write_atomically, write_weights
+
+STATE = {"backbone.weight": torch.arange(6.0).reshape(2, 3), "count": torch.tensor(3)}
+
+
+def _same(got: dict[str, torch.Tensor], want: dict[str, torch.Tensor]) -> bool:
+    return got.keys() == want.keys() and all(torch.equal(got[k], want[k]) for k in want)
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+def test_write_then_read(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"weights{suffix}"
+    write_weights(path, STATE, {"recipe": "MinVIS"})
+    content = read_checkpoint(path)
+    assert _same(content["model"], STATE)
+    assert content["metadata"] == {"recipe": "MinVIS"}
+    assert os.listdir(tmp_path) == [path.name]
+
+
+def test_shared_tensors_can_be_written(tmp_path: Path) -> None:
+    tied = {"a": STATE["count"], "b": STATE["count"]}
+    write_weights(tmp_path / "w.safetensors", tied)
+    assert _same(read_checkpoint(tmp_path / "w.safetensors")["model"], tied)
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_pickle_of_arrays_and_tensors(tmp_path: Path, protocol: int) -> None:
+    model = {
+        "array": np.arange(6, dtype=np.float32).reshape(2, 3),
+        "half": np.ones(3, np.float16),
+        "tensor": torch.rand(2),
+        "parameter": torch.nn.Parameter(torch.rand(2)),
+        "scalar": np.float32(2),
+    }
+    path = tmp_path / "model.pkl"
+    path.write_bytes(pickle.dumps({"model": model, "__author__": "somebody"}, protocol=protocol))
+    content = read_checkpoint(path)
+    assert content["__author__"] == "somebody"
+    for name, value in model.items():
+        expected = value.detach().numpy() if isinstance(value, torch.Tensor) else value
+        assert np.array_equal(content["model"][name].numpy(), expected), name
+    content["model"]["array"] += 1  # writable
+
+
+@pytest.mark.parametrize("wrap", [lambda s: s, lambda s: {"model": s, "iteration": 7}])
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_bare_and_wrapped_and_distributed(tmp_path: Path, wrap: Any, prefix: str) -> None:
+    torch.save(wrap({prefix + k: v for k, v in STATE.items()}), tmp_path / "m.pth")
+    assert _same(read_checkpoint(tmp_path / "m.pth")["model"], STATE)
+
+
+def test_numpy_scalars_beside_the_weights(tmp_path: Path) -> None:
+    torch.save({"model": STATE, "best": np.float64(0.5)}, tmp_path / "m.pth")
+    assert read_checkpoint(tmp_path / "m.pth")["best"] == 0.5
+
+
+class _Hostile:
+    def __init__(self, witness: Path) -> None:
+        self.witness = witness
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.witness),)
+
+
+@pytest.mark.parametrize("suffix", [".pkl", ".pth", ".pt"])
+def test_code_is_refused_and_not_executed(tmp_path: Path, suffix: str) -> None:
+    path, witness = tmp_path / f"bad{suffix}", tmp_path / "executed"
+    content = {"model": STATE, "extra": _Hostile(witness)}
+    if suffix == ".pkl":
+        path.write_bytes(pickle.dumps(content))
+    else:
+        torch.save(content, path)
+    with pytest.raises(CheckpointError, match=r"bad.*asks for posix.mkdir"):
+        read_checkpoint(path)
+    assert not witness.exists()
+
+
+def test_hostile_tensor_storage_inside_a_pickle(tmp_path: Path) -> None:
+    """A pickled tensor carries a torch file of its own, which must be as safe."""
+    torch.save(_Hostile(tmp_path / "executed"), tmp_path / "inner.pth")
+    payload = (tmp_path / "inner.pth").read_bytes()
+
+    class Storage:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return torch.storage._load_from_bytes, (payload,)
+
+    (tmp_path / "bad.pkl").write_bytes(pickle.dumps({"model": {"w": Storage()}}))
+    with pytest.raises(CheckpointError, match="posix.mkdir"):
+        read_checkpoint(tmp_path / "bad.pkl")
+    assert not (tmp_path / "executed").exists()
+
+
+def test_other_types_are_named(tmp_path: Path) -> None:
+    torch.save({"model": STATE, "args": argparse.Namespace(lr=1)}, tmp_path / "m.pth")
+    with pytest.raises(CheckpointError, match="asks for argparse.Namespace"):
+        read_checkpoint(tmp_path / "m.pth")
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors", ".pkl"])
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.9])
+def test_truncated_file(tmp_path: Path, suffix: str, share: float) -> None:
+    path = tmp_path / f"cut{suffix}"
+    if suffix == ".pkl":
+        path.write_bytes(pickle.dumps({k: v.numpy() for k, v in STATE.items()}))
+    else:
+        write_weights(path, STATE)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)])
+    with pytest.raises(CheckpointError, match=r"cut.*(damaged, incomplete|asks for)"):
+        read_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ([1, 2], "holds a list"),
+        ({}, "holds no weights"),
+        ({"model": {"a": "text"}}, "entry 'a' is a str"),
+        ({1: torch.rand(1)}, "entry 1 is a Tensor"),
+    ],
+)
+def test_no_weights(tmp_path: Path, content: Any, message: str) -> None:
+    torch.save(content, tmp_path / "m.pth")
+    with pytest.raises(CheckpointError, match=message):
+        read_checkpoint(tmp_path / "m.pth")
+
+
+def test_unknown_suffix_and_missing_file(tmp_path: Path) -> None:
+    (tmp_path / "weights.h5").touch()
+    with pytest.raises(CheckpointError, match=r"ends in one of \.pth"):
+        read_checkpoint(tmp_path / "weights.h5")
+    with pytest.raises(FileNotFoundError, match="no such checkpoint"):
+        read_checkpoint(tmp_path / "weights.pth")
+    with pytest.raises(CheckpointError, match="written as"):
+        write_weights(tmp_path / "weights.pkl", STATE)
+
+
+def test_failed_write_keeps_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "weights.pth"
+    path.write_bytes(b"old")
+
+    def fail(file: Any) -> None:
+        file.write(b"half of the new")
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        write_atomically(path, fail)
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["weights.pth"]
+
+
+@pytest.mark.parametrize("suffix", [".pkl", ".pth", ".safetensors"])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(data=st.data())
+def test_damaged_bytes_give_our_error_only(
+    tmp_path: Path, suffix: str, data: st.DataObject
+) -> None:
+    path = tmp_path / f"noise{suffix}"
+    if suffix == ".pkl":
+        path.write_bytes(pickle.dumps({k: v.numpy() for k, v in STATE.items()}))
+    else:
+        write_weights(path, STATE)
+    content = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(1, 4))):
+        place = data.draw(st.integers(0, len(content) - 1))
+        content[place] = data.draw(st.integers(0, 255))
+    path.write_bytes(content)
+    with contextlib.suppress(CheckpointError):
+        read_checkpoint(path)
