@@ -1,0 +1,270 @@
+"""The tracker's parts and the tasks against the small golden arrays, in float64.
+
+`units.npz` and `post_processing.npz` of the reference data: measured on the released
+implementation, with weights from a closed recipe.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from dvis_daq.checkpoint import from_official, to_official
+from dvis_daq.layers import QuerySoftmaxAttention, mask_pool
+from dvis_daq.structures import FrameOutputs, FrameSizes, VideoPrediction
+from dvis_daq.tasks.vis import decode, instances
+from dvis_daq.tasks.vps import panoptic
+from dvis_daq.tasks.vss import semantic
+from dvis_daq.tracker.anchors import nearest_initial_queries
+from dvis_daq.tracker.appearance import AppearanceMemory
+from dvis_daq.tracker.bank import TrackBank
+from dvis_daq.tracker.daq import DAQTracker
+from dvis_daq.tracker.embedding import EmbeddingTracker
+from dvis_daq.tracker.state import (
+    EndlessLife,
+    Lifecycle,
+    TrackerStep,
+    advance,
+    mean_of_both,
+    tracker_1,
+    tracker_1_and_2,
+)
+
+Arrays = dict[str, np.ndarray]
+TOLERANCE = {"rtol": 1e-4, "atol": 1e-4}
+
+
+@pytest.fixture(scope="module")
+def units(reference_dir: Path) -> Arrays:
+    return dict(np.load(reference_dir / "golden" / "units.npz"))
+
+
+@cache
+def recipe(reference_dir: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location("weights", reference_dir / "golden_weights.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def fill(module: nn.Module, prefix: str, reference_dir: Path) -> nn.Module:
+    """Weights by the recipe, which knows released names only."""
+    seed = json.loads((reference_dir / "golden" / "cases.json").read_text())["units"]["weight_seed"]
+    shapes = {prefix + name: tuple(v.shape) for name, v in module.state_dict().items()}
+    filled = recipe(reference_dir).fill_state_dict(to_official(shapes), seed)
+    ours = from_official({name: torch.from_numpy(value) for name, value in filled.items()})
+    stripped = {name.removeprefix(prefix): value for name, value in ours.items()}
+    module.double().load_state_dict(stripped)
+    return module.eval()
+
+
+def double(arrays: Arrays, name: str) -> Tensor:
+    return torch.from_numpy(arrays[name]).double()
+
+
+def close(value: Tensor, expected: np.ndarray) -> None:
+    np.testing.assert_allclose(value.detach().numpy(), expected, **TOLERANCE)
+
+
+def test_momentum(units: Arrays) -> None:
+    sequence = double(units, "momentum/input")
+    memory = AppearanceMemory.start(sequence[:1], window=9)
+    means = [memory.mean]
+    for feature in sequence[1:]:
+        memory = memory.observe(feature[None], torch.tensor([True]))
+        means.append(memory.mean)
+    close(torch.cat(means), units["momentum/output"])
+
+
+@pytest.mark.parametrize("case", ["match_more_rows", "match_fewer_rows"])
+def test_nearest_initial_queries(units: Arrays, case: str) -> None:
+    index = nearest_initial_queries(double(units, f"{case}/rows"), double(units, f"{case}/cols"))
+    assert index.tolist() == units[f"{case}/index"].tolist()
+
+
+def test_query_softmax_attention(units: Arrays, reference_dir: Path) -> None:
+    prefix = "tracker.disappearance.layers.0.cross_attn."
+    layer = fill(QuerySoftmaxAttention(32, 4), prefix, reference_dir)
+    names = ("tgt", "memory", "query_pos", "slot_query")
+    x, memory, position, anchors = (double(units, f"slot/{name}") for name in names)
+    blocked = torch.from_numpy(units["slot/blocked"])
+    output = layer(x, memory, position=position, anchors=anchors)
+    close(output, units["slot/output"])
+    output = layer(x, memory, position=position, anchors=anchors, blocked=blocked)
+    close(output, units["slot/output_blocked"])
+    close(layer(x, memory, position=position, anchors=x), units["slot/output_self"])
+    share = layer.slot_attn(x + position, anchors)
+    close(torch.einsum("nm,nc->mc", share, x), units["slot/attention_only"])
+
+
+def test_appearance_of_masks(units: Arrays, reference_dir: Path) -> None:
+    tracker = tiny_tracker(reference_dir)
+    pooled = mask_pool(double(units, "pos/features"), double(units, "pos/mask"))
+    close(pooled, units["pos/pooled"])
+    close(tracker.appearance_mlp(pooled), units["pos/embeds"])
+
+
+RULES = {
+    "tracker_ovis": tracker_1_and_2,
+    "tracker_plain": tracker_1,
+    "tracker_offline_training": mean_of_both,
+}
+
+
+@pytest.mark.parametrize("case", RULES)
+def test_tracker(units: Arrays, reference_dir: Path, case: str) -> None:
+    tracker = tiny_tracker(reference_dir)
+    life = Lifecycle(accept=RULES[case], score=0.03, foreground_score=0.01)
+    bank, state = TrackBank(dtype=None), tracker.start()
+    golden = {n.split("/")[1]: v for n, v in units.items() if n.startswith(f"{case}/")}
+    slots = cut(golden, "slot")
+    for t, (query, kept) in enumerate(zip(cut(golden, "query"), cut(golden, "kept"), strict=True)):
+        frame = tiny_frame(units, t)
+        with torch.no_grad():
+            step = tracker.step(state, frame)
+        if t > 0:
+            compare_disappearance(step, slots[t - 1], state.queries)
+        seen = life.seen(state, step, frame)
+        state, rows = advance(state, step, seen, life.patience)
+        bank.add(state, step, rows, seen)
+        close(step.tracked.logits[-1], query["logits"])
+        area = (step.tracked.masks[-1] > 0).sum((1, 2, 3))
+        assert area.tolist() == query["mask_area"].tolist()
+        assert state.ids.tolist() == kept["objects"].tolist()
+        assert seen[rows].tolist() == kept["visible"].tolist()
+        close(state.appearance.mean, kept["pos_embed"])
+    sightings = bank.sightings()
+    assert sightings.alive.int().argmax(1).tolist() == golden["object_start"].tolist()
+    assert sightings.alive.sum(1).tolist() == golden["object_length"].tolist()
+    assert sightings.visible[sightings.alive].tolist() == golden["object_visible"].tolist()
+
+
+def compare_disappearance(step: TrackerStep, slot: Arrays, tracks: Tensor) -> None:
+    """Compares tracker 2, rows of identical tracks as a set.
+
+    They may exchange the learned queries they begin as, and have then each other's result.
+    """
+    ours, theirs = step.anchors.numpy(), slot["match"]
+    groups = np.concatenate([group_of(tracks), len(ours) + np.arange(len(ours) - len(tracks))])
+    mine, golden = np.lexsort((ours, groups)), np.lexsort((theirs, groups))
+    assert ours[mine].tolist() == theirs[golden].tolist()
+    logits = np.empty((len(ours), step.disappearing.logits.shape[-1]))
+    logits[golden] = step.disappearing.logits[-1].numpy()[mine]
+    np.testing.assert_allclose(logits[: len(slot["logits"])], slot["logits"], **TOLERANCE)
+
+
+def group_of(tracks: Tensor) -> np.ndarray:
+    """(N,) the same number for tracks that are equal but for rounding."""
+    return np.unique(tracks.numpy().round(9), axis=0, return_inverse=True)[1].ravel()
+
+
+def cut(golden: Arrays, kind: str) -> list[Arrays]:
+    """The frames of the ragged arrays `<kind>_*`."""
+    counts = golden[f"{kind}_count"]
+    ends = np.cumsum(counts)
+    fields = {n.removeprefix(f"{kind}_"): v for n, v in golden.items() if n.startswith(f"{kind}_")}
+    frames = []
+    for start, end in zip(ends - counts, ends, strict=True):
+        frames.append({n: v[start:end] for n, v in fields.items() if len(v) == ends[-1]})
+    if "match" in fields:  # one for each row, also where only logits of tracks are stored
+        rows = np.cumsum(golden["kept_count"][:-1] + 3)
+        for frame, piece in zip(frames, np.split(fields["match"], rows[:-1]), strict=True):
+            frame["match"] = piece
+    return frames
+
+
+def tiny_tracker(reference_dir: Path) -> DAQTracker:
+    tracker = DAQTracker(
+        hidden_dim=32,
+        mask_dim=32,
+        num_classes=25,
+        layers=2,
+        heads=4,
+        feedforward_dim=64,
+        background_queries=3,
+    )
+    return fill(tracker, "tracker.", reference_dir)
+
+
+def tiny_frame(units: Arrays, t: int) -> FrameOutputs:
+    """Frame t of the tiny run; the stored `valid` stands for the segmenter's score test."""
+    valid = torch.from_numpy(units["tracker/valid"][t])
+    logits = torch.zeros(1, len(valid), 26, dtype=torch.float64)
+    logits[..., -1] = torch.where(valid, 0.0, 50.0)
+    return FrameOutputs(
+        embeds=double(units, "tracker/frame_embeds")[t : t + 1],
+        logits=logits,
+        masks=double(units, "tracker/pred_masks")[t : t + 1],
+        mask_features=double(units, "tracker/mask_features")[t : t + 1],
+        initial_queries=double(units, "tracker/query_feat"),
+    )
+
+
+def test_embedding_tracker(units: Arrays) -> None:
+    embeds, logits = double(units, "minvis/embeds"), double(units, "minvis/logits")
+    masks = double(units, "minvis/masks").transpose(0, 1)  # (T, Q, h, w)
+    frames = FrameOutputs(embeds, logits, masks, masks, embeds[0])
+    tracker, life, bank = EmbeddingTracker().double(), EndlessLife(), TrackBank(dtype=None)
+    state, queries = tracker.start(), []
+    for frame in frames:
+        step = tracker.step(state, frame)
+        seen = life.seen(state, step, frame)
+        state, rows = advance(state, step, seen, life.patience)
+        bank.add(state, step, rows, seen)
+        queries.append(state.queries)
+    close(torch.stack(queries, 1), units["minvis/out_embeds"])
+    prediction = bank.drain()
+    close(prediction.logits, units["minvis/out_logits"])
+    close(prediction.masks, units["minvis/out_masks"])
+
+
+@pytest.fixture(scope="module")
+def post(reference_dir: Path) -> Arrays:
+    return dict(np.load(reference_dir / "golden" / "post_processing.npz"))
+
+
+def prediction_of(post: Arrays) -> tuple[VideoPrediction, FrameSizes]:
+    logits, masks = double(post, "logits"), double(post, "masks")
+    names = ("padded_size", "image_size", "output_size")
+    sizes = FrameSizes(*(tuple(post[name].tolist()) for name in names))
+    return VideoPrediction(torch.arange(len(logits)), logits, masks), sizes
+
+
+def test_vis(post: Arrays) -> None:
+    prediction, sizes = prediction_of(post)
+    result = instances(prediction, sizes, max_instances=20)
+    order = np.argsort(-post["vis_scores"], kind="stable")
+    close(result["scores"], post["vis_scores"][order])
+    assert result["labels"].tolist() == post["vis_labels"][order].tolist()
+    assert result["ids"].tolist() == post["vis_ids"][order].tolist()
+    count = int(np.prod(post["vis_masks_shape"]))
+    masks = np.unpackbits(post["vis_masks_packed"], count=count).reshape(post["vis_masks_shape"])
+    decoded = np.stack([decode(track, sizes.output) for track in result["masks"]])
+    assert np.array_equal(decoded, masks[order].astype(bool))
+
+
+def test_vps(post: Arrays) -> None:
+    prediction, sizes = prediction_of(post)
+    result = panoptic(prediction, sizes, num_things=58, score_threshold=0.5, overlap_threshold=0.35)
+    assert np.array_equal(result["panoptic"].numpy(), post["vps_panoptic"])
+    for field, golden in {
+        "id": "id",
+        "isthing": "isthing",
+        "category_id": "category",
+        "track": "object",
+    }.items():
+        values = [segment[field] for segment in result["segments"]]
+        assert values == post[f"vps_segment_{golden}"].tolist(), field
+
+
+def test_vss(post: Arrays) -> None:
+    prediction, sizes = prediction_of(post)
+    assert np.array_equal(semantic(prediction, sizes)["semantic"].numpy(), post["semantic"])
