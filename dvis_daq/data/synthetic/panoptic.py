@@ -70,7 +70,7 @@ def _segments_info(ids: np.ndarray, labels: np.ndarray) -> list[dict[str, Any]]:
         _BAR_SEGMENT: len(CLASSES) + STUFF.index("bar"),
     }
     categories |= {n + _FIRST_OBJECT_SEGMENT: int(label) for n, label in enumerate(labels)}
-    rows = []
+    rows: list[dict[str, Any]] = []
     for segment in np.unique(ids[ids > 0]).tolist():
         mask = ids == segment
         x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))

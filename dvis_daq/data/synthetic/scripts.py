@@ -189,7 +189,7 @@ def _go_and_return(
 ) -> list[WayPoint]:
     """In sight, out of sight for about `world.absence` frames, in sight again."""
     out, back = _duration(rng, world, way_out), _duration(rng, world, way_in)
-    away = max(world.absence + rng.integers(-2, 1), 1)
+    away = max(world.absence + int(rng.integers(-2, 1)), 1)
     slack = world.end - (out + away + back)
     begin = max(0.5, rng.uniform(0.2, 0.8) * slack)
     gone = begin + out

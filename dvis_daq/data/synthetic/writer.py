@@ -75,7 +75,7 @@ def instance_annotations(
     """
     masks = video.masks(min_visible)
     length, height, width = masks.shape[1:]
-    rows = []
+    rows: list[dict[str, Any]] = []
     for n in np.flatnonzero(masks.any((1, 2, 3))):
         encoded = rle.encode(np.asfortranarray(masks[n].transpose(1, 2, 0).astype(np.uint8)))
         areas = rle.area(encoded)
