@@ -9,6 +9,7 @@ from dvis_daq.layers.attention import (
     SelfAttention,
     xavier_matrices,
 )
+from dvis_daq.layers.deformable_attention import MSDeformableAttention, pixel_centres
 from dvis_daq.layers.mask_head import MaskHead, mask_logits
 from dvis_daq.layers.mask_pooling import mask_pool
 from dvis_daq.layers.points import sample_points, uncertain_points
@@ -19,6 +20,7 @@ __all__ = [
     "MLP",
     "CrossAttention",
     "FeedForward",
+    "MSDeformableAttention",
     "MaskHead",
     "MultiheadAttention",
     "QuerySoftmaxAttention",
@@ -27,6 +29,7 @@ __all__ = [
     "mask_logits",
     "mask_pool",
     "no_autocast",
+    "pixel_centres",
     "sample_points",
     "sine_position_2d",
     "uncertain_points",
