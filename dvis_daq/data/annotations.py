@@ -1,0 +1,226 @@
+"""Annotation files to records: one dict per video, its masks still encoded.
+
+A record has the keys `video_id`, `height`, `width`, `length`, `file_names` (full paths, one
+per frame) and `targets`, a `TargetSource`. The source decodes the chosen frames and no others,
+so a record costs a data-loading process a few numpy arrays however many masks it has.
+
+A new kind of annotation (panoptic, semantic, first-frame objects) is a reader that returns the
+same records with another `TargetSource`, and one line in `datasets.READERS`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from pycocotools import mask as rle
+from torch import Tensor
+from torchvision.tv_tensors import Mask
+
+from dvis_daq.data.schema import is_polygon, problems
+from dvis_daq.structures import ClipTargets
+
+Record = dict[str, Any]
+
+
+class TargetSource(Protocol):
+    """Ground truth of one video, decoded on demand."""
+
+    def is_empty(self, frames: Sequence[int]) -> bool:
+        """Whether none of `frames` shows an object. Must not decode anything."""
+
+    def read(self, frames: Sequence[int], place: Callable[[Mask], Tensor]) -> ClipTargets:
+        """Decodes T frames.
+
+        Args:
+            frames: indices into the video, in the order of the clip; may repeat.
+            place: takes a (1, H, W) uint8 mask of a whole frame to its place in the clip,
+                (1, H', W') (resize, crop, flip: see `transforms.Plan`).
+
+        Returns:
+            The objects with a pixel in at least one of the placed frames, sorted by id.
+        """
+
+
+@dataclass(frozen=True)
+class Categories:
+    """Classes of a data set: class index k has id `ids[k]` in its json, ids ascending."""
+
+    ids: tuple[int, ...]
+    names: tuple[str, ...]
+
+    @property
+    def index(self) -> dict[int, int]:
+        """Class index by id in the json."""
+        return {category: k for k, category in enumerate(self.ids)}
+
+
+@dataclass(frozen=True)
+class EncodedTracks:
+    """Masks of G objects over T frames, run-length encoded in one byte array.
+
+    Attributes:
+        ids: (G,) int64 annotation ids, ascending.
+        labels: (G,) int64 class index.
+        size: (height, width) of the frames in pixels.
+        offsets: (G * T + 1,) int64; the runs of object g in frame t are the bytes between
+            entries g * T + t and g * T + t + 1. No bytes: no pixel in that frame.
+        runs: uint8, COCO's compressed counts one after the other.
+    """
+
+    ids: np.ndarray
+    labels: np.ndarray
+    size: tuple[int, int]
+    offsets: np.ndarray
+    runs: np.ndarray
+
+    @classmethod
+    def pack(
+        cls,
+        masks: Sequence[Sequence[bytes]],
+        ids: list[int],
+        labels: list[int],
+        size: tuple[int, int],
+    ) -> EncodedTracks:
+        """From G lists of T compressed counts, empty where an object is absent."""
+        flat = [counts for track in masks for counts in track]
+        offsets = np.zeros(len(flat) + 1, dtype=np.int64)
+        np.cumsum([len(counts) for counts in flat], out=offsets[1:])
+        runs = np.frombuffer(b"".join(flat), dtype=np.uint8)
+        return cls(np.array(ids, np.int64), np.array(labels, np.int64), size, offsets, runs)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def visible(self) -> np.ndarray:
+        """(G, T) bool, where an object has at least one pixel."""
+        filled = np.diff(self.offsets) > 0
+        return filled.reshape(len(self), -1) if len(self) else filled.reshape(0, 0)
+
+    def is_empty(self, frames: Sequence[int]) -> bool:
+        return len(self) == 0 or not self.visible[:, list(frames)].any()
+
+    def decode(self, row: int, frame: int) -> np.ndarray:
+        """(H, W) uint8 mask of one object in one frame."""
+        cell = row * (len(self.offsets) // len(self)) + frame
+        counts = self.runs[self.offsets[cell] : self.offsets[cell + 1]].tobytes()
+        if not counts:
+            return np.zeros(self.size, dtype=np.uint8)
+        return rle.decode({"size": list(self.size), "counts": counts})
+
+    def read(self, frames: Sequence[int], place: Callable[[Mask], Tensor]) -> ClipTargets:
+        empty = place(Mask(torch.zeros(1, *self.size, dtype=torch.uint8)))[0].bool()
+        visible = self.visible[:, list(frames)] if len(self) else np.zeros((0, len(frames)), bool)
+        rows, clips = [], []
+        for row in np.flatnonzero(visible.any(1)):
+            masks = {
+                t: place(Mask(torch.from_numpy(self.decode(row, t))[None]))[0].bool()
+                for t, shown in zip(frames, visible[row], strict=True)
+                if shown
+            }
+            if any(bool(mask.any()) for mask in masks.values()):  # a crop may have removed it
+                rows.append(row)
+                clips.append(torch.stack([masks.get(t, empty) for t in frames]))
+        return ClipTargets(
+            labels=torch.tensor(self.labels[rows]),
+            masks=torch.stack(clips) if clips else empty.new_zeros(0, len(frames), *empty.shape),
+            ids=torch.tensor(self.ids[rows]),
+        )
+
+
+def read_instances(json_file: Path, images: Path) -> tuple[list[Record], Categories]:
+    """Reads a YouTube-VIS / OVIS json (video instance segmentation).
+
+    Crowd annotations are left out. Masks without a pixel count as absent.
+
+    Args:
+        json_file: RLE compressed or not, polygons, null; `annotations` may be missing or null.
+        images: folder that the file names are relative to.
+
+    Returns:
+        Records sorted by video id, and the classes sorted by id.
+
+    Raises:
+        ValueError: the file is broken; the message names file, entry and remedy.
+    """
+    content = load_json(json_file)
+    errors = [p for p in problems(content) if p.level == "error"]
+    if errors:
+        more = f" ({len(errors) - 1} more: tools/dataset.py check)" if len(errors) > 1 else ""
+        raise ValueError(f"{json_file}: {errors[0]}{more}")
+    categories = read_categories(content)
+    tracks = defaultdict(list)
+    for item in content.pop("annotations", None) or []:
+        if not item.get("iscrowd"):
+            tracks[item["video_id"]].append(item)
+    records = []
+    for video in sorted(content["videos"], key=lambda video: video["id"]):
+        names = video["file_names"][: video["length"]]
+        record = {key: video[key] for key in ("height", "width", "length")}
+        record["video_id"] = video["id"]
+        record["file_names"] = [str(images / name) for name in names]
+        found = sorted(tracks.pop(video["id"], []), key=lambda item: item["id"])
+        record["targets"] = _encode(found, categories, (video["height"], video["width"]))
+        records.append(record)
+    return records, categories
+
+
+def load_json(json_file: Path) -> Any:
+    """Parses a json file.
+
+    Raises:
+        ValueError: it is missing or no json; the message names it.
+    """
+    if not Path(json_file).is_file():
+        raise ValueError(f"{json_file}: annotation file not found")
+    try:
+        return json.loads(Path(json_file).read_bytes())
+    except ValueError as error:  # JSONDecodeError, UnicodeDecodeError
+        raise ValueError(f"{json_file}: not a json file ({error}); was it cut short?") from error
+
+
+def read_categories(content: dict[str, Any]) -> Categories:
+    """Classes of a parsed json, in the order of their ids."""
+    items = sorted(content["categories"], key=lambda item: item["id"])
+    return Categories(tuple(c["id"] for c in items), tuple(c["name"] for c in items))
+
+
+def compress(mask: Any, size: tuple[int, int]) -> bytes:
+    """COCO's compressed counts of any kind of mask in a json; empty if it has no pixel.
+
+    Args:
+        mask: None, an RLE with `counts` as str or list, or a list of polygons.
+        size: (height, width) of the frame.
+    """
+    if mask is None:
+        return b""
+    if isinstance(mask, list):
+        polygons = [p for p in mask if is_polygon(p)]
+        if not polygons:
+            return b""
+        mask = rle.merge(rle.frPyObjects(polygons, *size))
+    elif isinstance(mask["counts"], list):
+        mask = rle.frPyObjects(mask, *size)
+    counts = mask["counts"]
+    counts = counts.encode() if isinstance(counts, str) else counts
+    return counts if rle.area({"size": list(size), "counts": counts}) else b""
+
+
+def _encode(
+    items: list[dict[str, Any]], categories: Categories, size: tuple[int, int]
+) -> EncodedTracks:
+    index = categories.index
+    masks = [[compress(mask, size) for mask in item["segmentations"]] for item in items]
+    return EncodedTracks.pack(
+        masks=masks,
+        ids=[item["id"] for item in items],
+        labels=[index[item["category_id"]] for item in items],
+        size=size,
+    )

@@ -1,0 +1,92 @@
+"""Frames from image files: one, or a whole video that is decoded where it is sliced."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from PIL import Image as PillowImage
+from torch import Tensor
+from torchvision.tv_tensors import Image
+
+from dvis_daq.data.transforms import Plan
+
+JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
+
+
+def read_image(path: str | Path, size: tuple[int, int] | None = None) -> Image:
+    """Reads an image file as (3, H, W) uint8 RGB, turned as its EXIF tag says.
+
+    Args:
+        path: any file that OpenCV reads (JPEG, PNG, WebP, ...).
+        size: (height, width) that the annotations promise, in pixels; None takes any.
+
+    Raises:
+        ValueError: the file is missing, cut short, no image, or of another size.
+    """
+    if not Path(path).is_file():
+        raise ValueError(f"{path}: image not found; check the image root and the file_names")
+    pixels = cv2.imread(str(path), cv2.IMREAD_COLOR)  # BGR
+    if pixels is None or _is_cut_short(path):
+        raise ValueError(f"{path}: broken or cut short, not a whole image; copy the file again")
+    if size is not None and pixels.shape[:2] != tuple(size):
+        raise ValueError(
+            f"{path}: the image is {pixels.shape[:2]}, the annotations say {tuple(size)} "
+            "(height, width); correct the json or resize the images"
+        )
+    return Image(np.ascontiguousarray(pixels.transpose(2, 0, 1)[::-1]))
+
+
+def _is_cut_short(path: str | Path) -> bool:
+    """Whether a JPEG lacks its end: OpenCV fills the rest with grey and does not complain."""
+    with open(path, "rb") as file:
+        start = file.read(2)
+        file.seek(-2, 2)
+        end = file.read(2)
+    if start != JPEG_START or end == JPEG_END:
+        return False
+    try:  # some cameras append bytes of their own
+        with PillowImage.open(path) as image:
+            image.load()
+    except OSError:
+        return True
+    return False
+
+
+@dataclass(frozen=True)
+class LazyClip:
+    """The T frames of a video as a (T, 3, H, W) uint8 tensor that decodes what is sliced.
+
+    Memory is bounded by the slices, not by the length of the video, and the object is small
+    enough to travel from a loader process. `clip[a:b]` and `clip[t]` are tensors.
+
+    Attributes:
+        file_names: T image files.
+        size: (height, width) of the files in pixels.
+        plan: what happens to each frame.
+    """
+
+    file_names: Sequence[str]
+    size: tuple[int, int]
+    plan: Plan
+
+    @property
+    def shape(self) -> torch.Size:
+        return torch.Size((len(self.file_names), 3, *self.plan.size))
+
+    def __len__(self) -> int:
+        return len(self.file_names)
+
+    def __getitem__(self, key: int | slice) -> Tensor:
+        if isinstance(key, slice):
+            names = self.file_names[key]
+            frames = [self._frame(name) for name in names]
+            return torch.stack(frames) if frames else torch.empty(0, *self.shape[1:]).byte()
+        return self._frame(self.file_names[key])
+
+    def _frame(self, name: str) -> Tensor:
+        return self.plan(read_image(name, self.size)).as_subclass(Tensor)
