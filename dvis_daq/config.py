@@ -126,6 +126,7 @@ def _add_segmenter(cfg: CfgNode) -> None:
     head = model.SEM_SEG_HEAD
     head.IN_FEATURES = ["res2", "res3", "res4", "res5"]
     head.NUM_CLASSES = 25  # K, without background
+    head.NUM_THINGS = 25  # classes 0 .. NUM_THINGS - 1 are things, the rest is stuff (VPS)
     head.CONVS_DIM = 256  # width of the pixel decoder
     head.MASK_DIM = 256  # D, channels of the mask features
     head.TRANSFORMER_ENC_LAYERS = 6  # deformable encoder layers

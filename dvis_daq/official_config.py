@@ -156,6 +156,8 @@ OFFICIAL_DEFAULTS: dict[str, Any] = {
 MARKERS = ("MODEL.VIDEO_HEAD", "MODEL.CL_PLUGIN", "INPUT.SAMPLING_FRAME_NUM", "INPUT.PSEUDO.CROP.TYPE")
 MARKERS += ("MODEL.MASK_FORMER.TRANSFORMER_DECODER_NAME",)
 
+VIPSEG_THINGS = 58  # of the 124 classes of VIPSeg and VSPW; all other data sets have things only
+
 RECIPES = {
     "CTMinVIS": "CTVIS",
     "DVIS_Plus_online": "DVIS_online",
@@ -201,6 +203,9 @@ def _derive(released: Mapping[str, Any]) -> dict[str, Any]:
         "INPUT.RANDOM_FLIP": "none" if released.get("INPUT.RANDOM_FLIP") == "none" else "horizontal",
         "INPUT.MIN_SIZE_TRAIN_SAMPLING": "choice",
     }
+    classes = released.get("MODEL.SEM_SEG_HEAD.NUM_CLASSES")
+    if classes is not None:
+        ours["MODEL.SEM_SEG_HEAD.NUM_THINGS"] = VIPSEG_THINGS if classes == 124 else classes
     if architecture in ("MinVIS", "CTMinVIS"):
         ours["TEST.MAX_INSTANCES"] = 10  # fixed there, whatever MAX_NUM says
     if architecture.startswith("DVIS_DAQ"):

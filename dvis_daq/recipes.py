@@ -1,0 +1,187 @@
+"""The methods, each a short function of cfg that picks its parts (Detectron2 meta-architectures).
+
+This is the only place that knows every part, and the best summary of what the methods share.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import torch
+from detectron2.config import CfgNode
+from detectron2.modeling import META_ARCH_REGISTRY, build_backbone
+
+from dvis_daq.model import TaskHead, VideoModel
+from dvis_daq.segmenter import PixelDecoder, QueryDecoder, SegmentationHead, Segmenter, reid_head
+from dvis_daq.tasks.vis import instances
+from dvis_daq.tasks.vps import panoptic
+from dvis_daq.tasks.vss import semantic
+from dvis_daq.tracker.daq import DAQTracker
+from dvis_daq.tracker.embedding import EmbeddingTracker
+from dvis_daq.tracker.state import EndlessLife, Lifecycle, tracker_1, tracker_1_and_2
+from dvis_daq.training.losses import LossWeights
+from dvis_daq.training.objectives import DAQObjective, FrameObjective
+from dvis_daq.training.points import PointSampler
+from dvis_daq.training.simulation import Stage
+
+
+@META_ARCH_REGISTRY.register()
+def MinVIS(cfg: CfgNode) -> VideoModel:
+    """The segmenter learns from single frames; its queries are linked by similarity."""
+    return VideoModel(
+        segmenter=build_segmenter(cfg),
+        tracker=EmbeddingTracker(),
+        lifecycle=EndlessLife(),
+        objective=FrameObjective(losses=loss_weights(cfg), points=point_sampler(cfg)),
+        **inference(cfg),
+    )
+
+
+@META_ARCH_REGISTRY.register()
+def DVIS_DAQ_online(cfg: CfgNode) -> VideoModel:
+    """Frozen segmenter; the tracker with dynamic anchors learns with EDS (Sec. 3.2-3.4)."""
+    segmenter = build_segmenter(cfg)
+    return VideoModel(
+        segmenter=segmenter,
+        tracker=build_daq_tracker(cfg, segmenter),
+        lifecycle=lifecycle(cfg),
+        objective=DAQObjective(
+            losses=loss_weights(cfg),
+            points=point_sampler(cfg),
+            stages=stages(cfg),
+            candidate_score=cfg.MODEL.LIFECYCLE.FIRST_SCORE,
+        ),
+        **inference(cfg),
+    )
+
+
+def build_segmenter(cfg: CfgNode) -> Segmenter:
+    """Backbone, pixel decoder and query decoder of Mask2Former."""
+    backbone = build_backbone(cfg)
+    head, former = cfg.MODEL.SEM_SEG_HEAD, cfg.MODEL.MASK_FORMER
+    shapes = backbone.output_shape()
+    reid = None
+    if former.REID_BRANCH:
+        reid = reid_head(
+            former.HIDDEN_DIM,
+            hidden_dim=former.REID_HIDDEN_DIM,
+            num_layers=former.NUM_REID_HEAD_LAYERS,
+        )
+    return Segmenter(
+        backbone=backbone,
+        sem_seg_head=SegmentationHead(
+            pixel_decoder=PixelDecoder(
+                {name: shapes[name] for name in head.IN_FEATURES},
+                transformer_features=head.DEFORMABLE_TRANSFORMER_ENCODER_IN_FEATURES,
+                hidden_dim=head.CONVS_DIM,
+                mask_dim=head.MASK_DIM,
+                heads=head.DEFORMABLE_TRANSFORMER_ENCODER_N_HEADS,
+                points=head.DEFORMABLE_TRANSFORMER_ENCODER_N_POINTS,
+                ffn_dim=head.DEFORMABLE_TRANSFORMER_ENCODER_FEEDFORWARD,
+                num_layers=head.TRANSFORMER_ENC_LAYERS,
+            ),
+            predictor=QueryDecoder(
+                head.CONVS_DIM,
+                hidden_dim=former.HIDDEN_DIM,
+                mask_dim=head.MASK_DIM,
+                num_queries=former.NUM_OBJECT_QUERIES,
+                num_classes=head.NUM_CLASSES,
+                num_levels=len(head.DEFORMABLE_TRANSFORMER_ENCODER_IN_FEATURES),
+                num_layers=former.DEC_LAYERS - 1,
+                heads=former.NHEADS,
+                ffn_dim=former.DIM_FEEDFORWARD,
+                reid=reid,
+            ),
+        ),
+        pixel_mean=cfg.MODEL.PIXEL_MEAN,
+        pixel_std=cfg.MODEL.PIXEL_STD,
+        size_divisibility=former.SIZE_DIVISIBILITY,
+    )
+
+
+def build_daq_tracker(cfg: CfgNode, segmenter: Segmenter) -> DAQTracker:
+    """Tracker 1 and tracker 2, as wide as the segmenter's queries."""
+    tracker, former = cfg.MODEL.TRACKER, cfg.MODEL.MASK_FORMER
+    return DAQTracker(
+        hidden_dim=segmenter.hidden_dim,
+        mask_dim=segmenter.mask_dim,
+        num_classes=segmenter.num_classes,
+        layers=tracker.LAYERS,
+        heads=former.NHEADS,
+        feedforward_dim=former.DIM_FEEDFORWARD,
+        background_queries=tracker.BACKGROUND_QUERIES,
+        window=tracker.APPEARANCE_WINDOW,
+    )
+
+
+def lifecycle(cfg: CfgNode) -> Lifecycle:
+    """Thresholds and patience; whether tracker 2 has a say."""
+    life = cfg.MODEL.LIFECYCLE
+    return Lifecycle(
+        accept=tracker_1_and_2 if cfg.MODEL.TRACKER.ANCHORS.DECIDES else tracker_1,
+        score=life.SCORE,
+        first_score=life.FIRST_SCORE,
+        foreground_score=life.FOREGROUND_SCORE,
+        patience=life.PATIENCE,
+    )
+
+
+def loss_weights(cfg: CfgNode) -> LossWeights:
+    former = cfg.MODEL.MASK_FORMER
+    return LossWeights(
+        class_=former.CLASS_WEIGHT,
+        mask=former.MASK_WEIGHT,
+        dice=former.DICE_WEIGHT,
+        no_object=former.NO_OBJECT_WEIGHT,
+    )
+
+
+def point_sampler(cfg: CfgNode) -> PointSampler:
+    former = cfg.MODEL.MASK_FORMER
+    return PointSampler(
+        num_points=former.TRAIN_NUM_POINTS,
+        oversample_ratio=former.OVERSAMPLE_RATIO,
+        importance_ratio=former.IMPORTANCE_SAMPLE_RATIO,
+    )
+
+
+def stages(cfg: CfgNode) -> list[Stage]:
+    """The schedule of EDS; an entry may hold UNTIL, FRAMES, DROP, SCORE and HIDE.
+
+    Raises:
+        ValueError: an entry holds another key.
+    """
+    found = []
+    for entry in cfg.MODEL.EDS.STAGES:
+        settings = {key.lower(): value for key, value in dict(entry).items()}
+        unknown = settings.keys() - Stage.__dataclass_fields__.keys()
+        if unknown:
+            raise ValueError(
+                f"MODEL.EDS.STAGES has an entry with {', '.join(sorted(unknown)).upper()}; "
+                f"known are {', '.join(Stage.__dataclass_fields__).upper()}"
+            )
+        found.append(Stage(**settings))
+    return found
+
+
+def inference(cfg: CfgNode) -> dict[str, Any]:
+    """What all methods do alike at inference: window, storage of masks, task head."""
+    dtype = None if cfg.TEST.MASK_DTYPE == "none" else getattr(torch, cfg.TEST.MASK_DTYPE)
+    return {"task": task_head(cfg), "window": cfg.TEST.WINDOW, "mask_dtype": dtype}
+
+
+def task_head(cfg: CfgNode) -> TaskHead:
+    """The function of `MODEL.TASK`."""
+    if cfg.MODEL.TASK == "vps":
+        test = cfg.MODEL.MASK_FORMER.TEST
+        return partial(
+            panoptic,
+            num_things=cfg.MODEL.SEM_SEG_HEAD.NUM_THINGS,
+            score_threshold=test.OBJECT_MASK_THRESHOLD,
+            overlap_threshold=test.OVERLAP_THRESHOLD,
+        )
+    if cfg.MODEL.TASK == "vss":
+        return semantic
+    return partial(instances, max_instances=cfg.TEST.MAX_INSTANCES)
+

@@ -1,0 +1,29 @@
+"""Which function makes the arrays of which case."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from tests.parity.golden.cases import Arrays, Case
+from tests.parity.golden.compare import Verdict, compare
+from tests.parity.golden.online import in_score_order, online
+
+Producer = Callable[[Case, torch.dtype], Arrays]
+
+PRODUCERS: dict[str, Producer] = {
+    "online_ovis_r50": online,
+    "online_ovis_r50_14f": online,
+    "online_ytvis19_r50": online,
+    "online_vipseg_r50": online,
+    "online_vipseg_r50_vss": online,
+}
+
+
+def verdicts(case: Case, dtype: torch.dtype) -> list[Verdict]:
+    """One verdict for each recorded array."""
+    double = dtype == torch.float64
+    recorded = in_score_order(case.arrays)
+    ours = in_score_order(PRODUCERS[case.name](case, dtype))
+    return [compare(name, ours.get(name), golden, double=double) for name, golden in recorded.items()]
