@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import logging
 import sys
@@ -12,7 +13,6 @@ from termcolor import colored
 __all__ = ["setup_logger"]
 
 _DATE = "%m/%d %H:%M:%S"
-_COLORS = {"WARNING": ("red", []), "ERROR": ("red", ["bold"]), "CRITICAL": ("red", ["bold"])}
 
 
 @functools.lru_cache  # a second call must not double every line
@@ -68,22 +68,23 @@ def _attach(logger: logging.Logger, handler: logging.Handler, formatter: logging
 
 
 class _Formatter(logging.Formatter):
-    """Shortens the logger's name, and colours warnings."""
+    """Shortens the logger's name, and marks warnings and errors."""
 
     def __init__(self, name: str, short: str, *, color: bool) -> None:
-        head = "[%(asctime)s %(name)s]: "
-        super().__init__(
-            (colored(head, "green") if color else head.replace("]:", "] %(levelname)s:"))
-            + "%(message)s",
-            datefmt=_DATE,
-        )
-        self._name, self._short, self._color = name, short, color
+        self._paint = colored if color else _plain
+        head = self._paint("[%(asctime)s %(name)s]:", "green")
+        super().__init__(f"{head} %(message)s", datefmt=_DATE)
+        self._name, self._short = name, short
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 (name of the base)
-        if record.name == self._name or record.name.startswith(self._name + "."):
-            record.name = self._short + record.name[len(self._name) :]
-        line = super().formatMessage(record)
-        if self._color and record.levelname in _COLORS:
-            shade, attributes = _COLORS[record.levelname]
-            return f"{colored(record.levelname, shade, attrs=attributes)} {line}"
+        shown = copy.copy(record)  # other handlers see the record as it was
+        if shown.name == self._name or shown.name.startswith(self._name + "."):
+            shown.name = self._short + shown.name[len(self._name) :]
+        line = super().formatMessage(shown)
+        if record.levelno >= logging.WARNING:
+            line = f"{self._paint(record.levelname, 'red')} {line}"
         return line
+
+
+def _plain(text: str, _: str) -> str:
+    return text
