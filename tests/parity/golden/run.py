@@ -9,6 +9,7 @@ import torch
 from tests.parity.golden.cases import Arrays, Case
 from tests.parity.golden.compare import Verdict, compare
 from tests.parity.golden.online import in_score_order, online
+from tests.parity.golden.training import frame_step, online_step
 
 Producer = Callable[[Case, torch.dtype], Arrays]
 
@@ -18,6 +19,11 @@ PRODUCERS: dict[str, Producer] = {
     "online_ytvis19_r50": online,
     "online_vipseg_r50": online,
     "online_vipseg_r50_vss": online,
+    "train_stage2_2f": online_step,
+    "train_stage2_5f": online_step,
+    "train_stage3_5f": online_step,
+    "train_stage3_5f_low": online_step,
+    "train_minvis": frame_step,
 }
 
 
@@ -26,4 +32,6 @@ def verdicts(case: Case, dtype: torch.dtype) -> list[Verdict]:
     double = dtype == torch.float64
     recorded = in_score_order(case.arrays)
     ours = in_score_order(PRODUCERS[case.name](case, dtype))
-    return [compare(name, ours.get(name), golden, double=double) for name, golden in recorded.items()]
+    return [
+        compare(name, ours.get(name), golden, double=double) for name, golden in recorded.items()
+    ]
