@@ -1,0 +1,198 @@
+"""Tracks of a whole video as sequences of queries: what the refiner reads.
+
+A track is one query a frame for as long as it lives. The frames before its birth and after
+its death are filled (temporal padding), and rows that no track takes are filled with chains
+of similar candidates (spatial padding; paper, supplement 1 and Tab. A4c).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dvis_daq.structures import FrameOutputs, foreground_score
+from dvis_daq.tracker.bank import NOTHING
+from dvis_daq.tracker.embedding import most_similar
+from dvis_daq.tracker.state import TrackerStep, TrackState
+
+
+@dataclass(frozen=True)
+class TrackSequences:
+    """N rows over T frames, before refinement.
+
+    Attributes:
+        ids: (N,) int64 track, or a number beyond the last track for a chain of candidates.
+        queries: (N, T, C).
+        logits: (N, K + 1) mean class logits.
+        padded: (N, T) bool, frames that were filled.
+        masks: (N, T, h, w) mask logits of the online model; None unless asked for.
+    """
+
+    ids: Tensor
+    queries: Tensor
+    logits: Tensor
+    padded: Tensor
+    masks: Tensor | None = None
+
+    def __len__(self) -> int:
+        return self.ids.shape[0]
+
+    def join(self, other: TrackSequences) -> TrackSequences:
+        """Appends the rows of `other`."""
+        masks = None
+        if self.masks is not None and other.masks is not None:
+            masks = torch.cat([self.masks, other.masks])
+        return TrackSequences(
+            ids=torch.cat([self.ids, other.ids]),
+            queries=torch.cat([self.queries, other.queries]),
+            logits=torch.cat([self.logits, other.logits]),
+            padded=torch.cat([self.padded, other.padded]),
+            masks=masks,
+        )
+
+    def best(self, number: int) -> TrackSequences:
+        """The `number` rows with the best scores, best first; all, in their order, if fewer."""
+        if len(self) <= number:
+            return self
+        rows = foreground_score(self.logits).topk(number).indices
+        return TrackSequences(
+            ids=self.ids[rows],
+            queries=self.queries[rows],
+            logits=self.logits[rows],
+            padded=self.padded[rows],
+            masks=None if self.masks is None else self.masks[rows],
+        )
+
+
+# (N, C) final appearance of the tracks -> (N, C) what fills their missing frames
+TemporalPadding = Callable[[Tensor], Tensor]
+
+
+def appearance_padding(appearance: Tensor) -> Tensor:
+    """The track's last momentum-weighted appearance (the released choice, Tab. A4c)."""
+    return appearance
+
+
+def zero_padding(appearance: Tensor) -> Tensor:
+    """Zeros."""
+    return torch.zeros_like(appearance)
+
+
+class SequenceBank:
+    """Collects the queries of a video, frame by frame.
+
+    Memory is T x (N + Q) x C; the masks of the online model are kept only for training,
+    whose clips are short.
+
+    Args:
+        keep_masks: keep them.
+    """
+
+    def __init__(self, *, keep_masks: bool = False) -> None:
+        self._keep_masks = keep_masks
+        self._ids: list[Tensor] = []
+        self._queries: list[Tensor] = []
+        self._logits: list[Tensor] = []
+        self._masks: list[Tensor] = []
+        self._appearance: dict[int, Tensor] = {}
+        self._frames: list[FrameOutputs] = []
+        self._next_id = 0
+
+    def add(self, state: TrackState, step: TrackerStep, rows: Tensor, frame: FrameOutputs) -> None:
+        """Stores one frame: the state after it, the step, the rows that live on, and what S said."""
+        self._ids.append(state.ids)
+        self._queries.append(step.queries[rows])
+        self._logits.append(step.tracked.logits[-1, rows])
+        if self._keep_masks:
+            self._masks.append(step.tracked.masks[-1, rows, 0])
+        living = zip(state.ids.tolist(), state.appearance.mean, strict=True)
+        self._appearance.update(living)
+        self._frames.append(frame)
+        self._next_id = state.next_id
+
+    @property
+    def candidates(self) -> Tensor:
+        """(T, Q, C) object queries of the segmenter."""
+        return torch.cat([frame.embeds for frame in self._frames])
+
+    def tracks(self, padding: TemporalPadding = appearance_padding) -> TrackSequences:
+        """All tracks in order of birth, dead ones included."""
+        number, frames = self._next_id, len(self._ids)
+        first = self._queries[0]
+        alive = torch.zeros(number, frames, dtype=torch.bool, device=first.device)
+        filling = padding(self._last_appearance(first))
+        queries = filling[:, None].repeat(1, frames, 1)
+        logits = self._logits[0].new_zeros(number, self._logits[0].shape[1])
+        masks = None
+        if self._keep_masks:
+            shape = (number, frames, *self._masks[0].shape[1:])
+            masks = self._masks[0].new_full(shape, NOTHING)
+        for t, ids in enumerate(self._ids):
+            alive[ids, t] = True
+            queries[ids, t] = self._queries[t].to(queries.dtype)
+            logits[ids] += self._logits[t]
+            if masks is not None:
+                masks[ids, t] = self._masks[t]
+        return TrackSequences(
+            ids=torch.arange(number, device=first.device),
+            queries=queries,
+            logits=logits / alive.sum(1, keepdim=True),
+            padded=~alive,
+            masks=masks,
+        )
+
+    def chains(self) -> TrackSequences:
+        """Q chains of the most similar candidates from frame to frame, as MinVIS makes them."""
+        orders: list[Tensor] = []
+        embeds: list[Tensor] = []
+        for frame in self._frames:
+            here = frame.embeds[0]
+            order = torch.arange(len(here), device=here.device)
+            if embeds:
+                order = most_similar(embeds[-1], here)
+            orders.append(order)
+            embeds.append(here[order])
+        pairs = list(zip(self._frames, orders, strict=True))
+        queries = torch.stack(embeds, dim=1)
+        number = len(queries)
+        return TrackSequences(
+            ids=torch.arange(number, device=queries.device) + self._next_id,
+            queries=queries,
+            logits=torch.stack([frame.logits[0, order] for frame, order in pairs]).mean(0),
+            padded=torch.zeros(number, len(pairs), dtype=torch.bool, device=queries.device),
+            masks=(
+                torch.stack([frame.masks[0, order] for frame, order in pairs], dim=1)
+                if self._keep_masks
+                else None
+            ),
+        )
+
+    def sequences(
+        self,
+        *,
+        max_tracks: int,
+        rows: int,
+        padding: TemporalPadding = appearance_padding,
+        fill: bool = True,
+    ) -> TrackSequences:
+        """The best tracks, then chains until there are `rows` (spatial padding; may repeat objects).
+
+        Args:
+            max_tracks: tracks at most.
+            rows: sequences wanted; more tracks than that are kept all the same.
+            padding: fills the frames in which a track does not live.
+            fill: False gives tracks alone.
+        """
+        tracks = self.tracks(padding).best(max_tracks)
+        missing = rows - len(tracks)
+        if not fill or missing <= 0:
+            return tracks
+        return tracks.join(self.chains().best(missing))
+
+    def _last_appearance(self, like: Tensor) -> Tensor:
+        if not self._appearance:
+            return like[:0]
+        return torch.stack([self._appearance[track] for track in range(self._next_id)])
