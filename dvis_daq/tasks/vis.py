@@ -85,10 +85,10 @@ def encode(masks: Tensor) -> list[RLE | None]:
     # Column-major, as run lengths are: transposing on the device spares numpy the copy.
     columns = masks.transpose(1, 2).to(torch.uint8).contiguous().cpu().numpy()  # (T, W, H)
     runs = coco_mask.encode(columns.transpose(2, 1, 0))
-    filled = columns.reshape(len(columns), -1).any(1)
+    filled = masks.flatten(1).any(1).tolist()
     return [
-        {"size": run["size"], "counts": run["counts"].decode("ascii")} if any_pixel else None
-        for run, any_pixel in zip(runs, filled, strict=True)
+        {"size": run["size"], "counts": run["counts"].decode("ascii")} if pixels else None
+        for run, pixels in zip(runs, filled, strict=True)
     ]
 
 

@@ -19,7 +19,11 @@ class Queries(NamedTuple):
     """Queries as an attention layer takes them: content, and what is added to it."""
 
     feature: Tensor  # (N, C)
-    position: Tensor | None  # (N, C); None for no position at all
+    position: Tensor  # (N, C)
+
+    def join(self, other: Queries) -> Queries:
+        """Appends the queries of `other` after these."""
+        return Queries(*(torch.cat(pair) for pair in zip(self, other, strict=True)))
 
 
 class DisappearanceAnchors(NamedTuple):
@@ -55,10 +59,9 @@ def disappearance_anchors(
         background: (S, C) learned, rows without a track.
         initial_queries: (Q, C) of the segmenter.
     """
-    rows = torch.cat([tracks.feature, background])
-    initial = nearest_initial_queries(rows, initial_queries)
-    rivals = torch.cat([tracks.position, background])
-    return DisappearanceAnchors(initial_queries[initial], rows, rivals, initial)
+    rows = tracks.join(Queries(background, background))
+    initial = nearest_initial_queries(rows.feature, initial_queries)
+    return DisappearanceAnchors(initial_queries[initial], rows.feature, rows.position, initial)
 
 
 @torch.no_grad()

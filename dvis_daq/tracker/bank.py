@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from dvis_daq.layers import at_least_float32
 from dvis_daq.structures import VideoPrediction
 from dvis_daq.tracker.state import TrackerStep, TrackState
 
@@ -44,6 +45,41 @@ class _Frame:
     seen: Tensor  # (n,) bool
 
 
+@dataclass(frozen=True)
+class _LogitMeans:
+    """Running means of the class logits of n tracks."""
+
+    ids: Tensor  # (n,) rising
+    sums: Tensor  # (n, K + 1), float32 at least
+    counts: Tensor  # (n,) int64
+
+    @classmethod
+    def start(cls, ids: Tensor, logits: Tensor) -> _LogitMeans:
+        """No tracks; device, type and K are those of the arguments."""
+        return cls(ids[:0], at_least_float32(logits[:0]), ids[:0])
+
+    def add(self, ids: Tensor, logits: Tensor) -> _LogitMeans:
+        """One more frame of the tracks `ids`, rising; new ones come after all known."""
+        new = ids[len(ids) - int((~torch.isin(ids, self.ids)).sum()) :]
+        sums = torch.cat([self.sums, self.sums.new_zeros(len(new), logits.shape[1])])
+        counts = torch.cat([self.counts, torch.zeros_like(new)])
+        known = torch.cat([self.ids, new])
+        rows = torch.searchsorted(known, ids)
+        sums = sums.index_add(0, rows, logits.to(sums.dtype))
+        counts = counts.index_add(0, rows, torch.ones_like(rows))
+        return _LogitMeans(known, sums, counts)
+
+    def of(self, ids: Tensor) -> Tensor:
+        """(N, K + 1) means of the tracks `ids`, all of them known."""
+        rows = torch.searchsorted(self.ids, ids)
+        return self.sums[rows] / self.counts[rows, None]
+
+    def keep(self, ids: Tensor) -> _LogitMeans:
+        """Without the tracks that are not in `ids`."""
+        rows = torch.isin(self.ids, ids)
+        return _LogitMeans(self.ids[rows], self.sums[rows], self.counts[rows])
+
+
 class TrackBank:
     """Masks of the frames not handed out yet, and the mean logits of their tracks.
 
@@ -69,9 +105,7 @@ class TrackBank:
         self._show_unseen = show_unseen
         self._frames: deque[_Frame] = deque()
         self._start = 0  # video index of _frames[0]
-        self._ids: Tensor | None = None  # (n,) rising: tracks in pending frames, and living ones
-        self._logits = torch.empty(0)  # (n, K + 1) summed over the frames of each
-        self._count = torch.empty(0)  # (n,) int64
+        self._means: _LogitMeans | None = None  # of tracks in pending frames, and living ones
 
     def __len__(self) -> int:
         """Frames held."""
@@ -87,12 +121,12 @@ class TrackBank:
             seen: (N + M,) bool, the rows accepted in the frame.
         """
         device = self._device or step.queries.device
-        masks = step.tracked.masks[-1, rows, 0].detach()  # (N', h, w)
         ids = state.ids.to(device)
-        self._frames.append(
-            _Frame(ids, masks.to(device, self._dtype or masks.dtype), seen[rows].to(device))
-        )
-        self._count_logits(ids, step.tracked.logits[-1, rows].detach().to(device))
+        masks = step.tracked.masks[-1, rows, 0].detach()  # (N', h, w)
+        masks = masks.to(device, self._dtype or masks.dtype)
+        self._frames.append(_Frame(ids, masks, seen[rows].to(device)))
+        logits = step.tracked.logits[-1, rows].detach().to(device)
+        self._means = (self._means or _LogitMeans.start(ids, logits)).add(ids, logits)
 
     def drain(self, until: int | None = None) -> VideoPrediction:
         """Hands out the frames before `until` and forgets them.
@@ -109,19 +143,18 @@ class TrackBank:
             ValueError: no frame is held before `until`, or it lies beyond the last one.
         """
         sightings = self.sightings(until)
-        ids = sightings.ids
+        assert self._means is not None  # there are frames
         first = self._frames[0].masks
-        height, width = first.shape[1:]
-        masks = first.new_full((*sightings.alive.shape, height, width), NOTHING)
+        masks = first.new_full((*sightings.alive.shape, *first.shape[1:]), NOTHING)
         shown = sightings.alive if self._show_unseen else sightings.visible
         for t in range(masks.shape[1]):
             frame = self._frames.popleft()  # freed one by one: the peak is one copy
-            stored = frame.masks if self._show_unseen else frame.masks[frame.seen]
-            masks[shown[:, t], t] = stored
-        logits = self._mean_logits(ids)
+            masks[shown[:, t], t] = frame.masks if self._show_unseen else frame.masks[frame.seen]
+        logits = self._means.of(sightings.ids)
         self._start += masks.shape[1]
-        self._forget(frame.ids)
-        return VideoPrediction(ids, logits, masks, sightings.start)
+        held = [pending.ids for pending in self._frames] or [frame.ids]  # the last are alive
+        self._means = self._means.keep(torch.cat(held))
+        return VideoPrediction(sightings.ids, logits, masks, sightings.start)
 
     def sightings(self, until: int | None = None) -> Sightings:
         """Who is there in the frames that `drain(until)` would hand out."""
@@ -140,29 +173,3 @@ class TrackBank:
             alive[rows, t] = True
             visible[rows, t] = frame.seen
         return Sightings(ids, alive, visible, self._start)
-
-    def _count_logits(self, ids: Tensor, logits: Tensor) -> None:
-        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        if self._ids is None:
-            self._ids, self._logits, self._count = ids[:0], logits[:0], ids[:0]
-        new = len(ids) - int(torch.isin(ids, self._ids).sum())  # the last ones: ids rise
-        self._ids = torch.cat([self._ids, ids[len(ids) - new :]])
-        self._logits = torch.cat([self._logits, logits.new_zeros(new, logits.shape[1])])
-        self._count = torch.cat([self._count, ids.new_zeros(new)])
-        rows = torch.searchsorted(self._ids, ids)
-        self._logits[rows] += logits
-        self._count[rows] += 1
-
-    def _mean_logits(self, ids: Tensor) -> Tensor:
-        rows = torch.searchsorted(self._ids, ids)
-        return self._logits[rows] / self._count[rows, None]
-
-    def _forget(self, last: Tensor) -> None:
-        """Drops the tracks that are in no frame held; `last` are those alive if none is."""
-        held = torch.cat([frame.ids for frame in self._frames]) if self._frames else last
-        keep = torch.isin(self._ids, held)
-        self._ids, self._logits, self._count = (
-            self._ids[keep],
-            self._logits[keep],
-            self._count[keep],
-        )

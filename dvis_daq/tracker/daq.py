@@ -96,7 +96,8 @@ class DAQTracker(nn.Module):
             state: N tracks, before the frame.
             frame: T = 1, Q candidates.
             hidden: (Q,) bool, candidates that tracker 2 must not see, for the simulation of
-                disappearance (Sec. 3.3); not all of them.
+                disappearance (Sec. 3.3). Where it is all of them, none is hidden: an attention
+                over nothing has no value.
 
         Raises:
             ValueError: `frame` has more than one frame.
@@ -104,40 +105,39 @@ class DAQTracker(nn.Module):
         if len(frame) != 1:
             raise ValueError(f"a tracker steps through single frames, got {len(frame)} at once")
         mask_features = self.mask_feature_proj(frame.mask_features)  # (1, D, h, w)
+        embeds = frame.embeds[0]  # (Q, C)
         if state.frame == 0:
-            candidates = Queries(frame.embeds[0], None)
-            return self._tracked(candidates, candidates, frame, mask_features, num_tracked=0)
-        candidates = Queries(frame.embeds[0], self._appearance(frame.masks[0], frame))
+            candidates = Queries(embeds, torch.zeros_like(embeds))
+            return self._track(state, candidates, candidates, frame, mask_features)
+        candidates = Queries(embeds, self._appearance(frame.masks[0], frame))
         tracks = Queries(state.queries, state.appearance.mean)
-        newcomers = self.emergence_anchors(self.emergence_query.weight, candidates)
-        queries = Queries(*(torch.cat(pair) for pair in zip(tracks, newcomers, strict=True)))
-        anchors = self.disappearance_anchors(
+        anchors = self.emergence_anchors(self.emergence_query.weight, candidates)
+        step = self._track(state, tracks.join(anchors), candidates, frame, mask_features)
+        rivals = self.disappearance_anchors(
             tracks, self.background_queries.weight, frame.initial_queries
         )
-        return replace(
-            self._tracked(queries, candidates, frame, mask_features, num_tracked=len(state)),
-            disappearing=self._predict(
-                self.disappearance(anchors, candidates.feature, hidden), mask_features
-            ),
-            anchors=anchors.initial,
-        )
+        if hidden is not None:
+            hidden = hidden & ~hidden.all()
+        layers = self.disappearance(rivals, embeds, hidden)  # (L, N + S, C)
+        gone = self._predict(layers, mask_features)
+        return replace(step, disappearing=gone, anchors=rivals.initial)
 
-    def _tracked(
+    def _track(
         self,
+        state: TrackState,
         queries: Queries,
         candidates: Queries,
         frame: FrameOutputs,
         mask_features: Tensor,
-        *,
-        num_tracked: int,
     ) -> TrackerStep:
+        """Tracker 1 and what it predicts."""
         layers = self.emergence(queries, candidates)  # (L, N + M, C)
         tracked = self._predict(layers, mask_features)
         return TrackerStep(
             tracked=tracked,
             queries=layers[-1],
             appearance=self._appearance(tracked.masks[-1, :, 0], frame),
-            num_tracked=num_tracked,
+            num_tracked=len(state),
         )
 
     def _predict(self, layers: Tensor, mask_features: Tensor) -> Predictions:
@@ -175,7 +175,7 @@ class EmergenceLayer(nn.Module):
         self.self_attn = SelfAttention(dim, heads)
         self.ffn = FeedForward(dim, feedforward_dim)
 
-    def forward(self, x: Tensor, position: Tensor | None, candidates: Queries) -> Tensor:
+    def forward(self, x: Tensor, position: Tensor, candidates: Queries) -> Tensor:
         x = self.cross_attn(
             x, candidates.feature, position=position, memory_position=candidates.position
         )

@@ -24,6 +24,7 @@ class EmbeddingTracker(nn.Module):
     def __init__(self, embedding: Callable[[FrameOutputs], Tensor] = attrgetter("embeds")) -> None:
         super().__init__()
         self.embedding = embedding
+        self.empty: Tensor
         # Follows the module to its device and dtype, as a parameter would.
         self.register_buffer("empty", torch.empty(0, 0), persistent=False)
 
