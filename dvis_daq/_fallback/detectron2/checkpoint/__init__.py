@@ -1,11 +1,9 @@
 """Saving, loading and resuming."""
 
+from fvcore.common.checkpoint import Checkpointer, PeriodicCheckpointer
+
 from detectron2._subset import absent_names
-from detectron2.checkpoint.detection_checkpoint import (
-    Checkpointer,
-    DetectionCheckpointer,
-    PeriodicCheckpointer,
-)
+from detectron2.checkpoint.detection_checkpoint import DetectionCheckpointer
 
 __all__ = ["Checkpointer", "DetectionCheckpointer", "PeriodicCheckpointer"]
 

@@ -6,15 +6,15 @@ from typing import Any
 from urllib.parse import parse_qs, urlparse
 
 import torch
-from fvcore.common.checkpoint import Checkpointer, PeriodicCheckpointer
+from fvcore.common.checkpoint import Checkpointer
 from torch import nn
 
-from detectron2.checkpoint.name_matching import backbone_names, match_names
-from detectron2.checkpoint.pickles import load_pickle
+from detectron2.checkpoint._name_matching import backbone_names, match_names
+from detectron2.checkpoint._pickles import load_pickle
 from detectron2.utils import comm
 from detectron2.utils.file_io import PathManager
 
-__all__ = ["Checkpointer", "DetectionCheckpointer", "PeriodicCheckpointer"]
+__all__ = ["DetectionCheckpointer"]
 
 
 class DetectionCheckpointer(Checkpointer):

@@ -5,7 +5,6 @@ from detectron2.engine.defaults import (
     create_ddp_model,
     default_argument_parser,
     default_setup,
-    default_writers,
 )
 from detectron2.engine.launch import launch
 from detectron2.engine.train_loop import HookBase, TrainerBase
@@ -16,7 +15,6 @@ __all__ = [
     "create_ddp_model",
     "default_argument_parser",
     "default_setup",
-    "default_writers",
     "hooks",
     "launch",
 ]

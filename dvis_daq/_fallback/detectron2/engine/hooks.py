@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler as _Scheduler
 
 from detectron2.engine.train_loop import HookBase, TrainerBase
-from detectron2.evaluation.evaluator import flatten_results_dict
+from detectron2.evaluation.testing import flatten_results_dict
 from detectron2.utils import comm
 from detectron2.utils.events import EventWriter
 

@@ -4,9 +4,6 @@ from detectron2._subset import absent_names
 from detectron2.modeling.backbone.backbone import Backbone
 from detectron2.modeling.backbone.build import BACKBONE_REGISTRY, build_backbone
 from detectron2.modeling.backbone.resnet import (
-    BasicBlock,
-    BasicStem,
-    BottleneckBlock,
     ResNet,
     build_resnet_backbone,
 )
@@ -14,9 +11,6 @@ from detectron2.modeling.backbone.resnet import (
 __all__ = [
     "BACKBONE_REGISTRY",
     "Backbone",
-    "BasicBlock",
-    "BasicStem",
-    "BottleneckBlock",
     "ResNet",
     "build_backbone",
     "build_resnet_backbone",

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["FrozenBatchNorm2d", "LayerNorm", "get_norm"]
+__all__ = ["FrozenBatchNorm2d", "get_norm"]
 
 
 class FrozenBatchNorm2d(nn.Module):
@@ -54,7 +54,7 @@ class FrozenBatchNorm2d(nn.Module):
         return module
 
 
-class LayerNorm(nn.Module):
+class _LayerNorm(nn.Module):
     """Layer norm over the channels of a map.
 
     Args:
@@ -82,7 +82,7 @@ _NORMS: dict[str, Callable[[int], nn.Module]] = {
     "nnSyncBN": nn.SyncBatchNorm,
     "FrozenBN": FrozenBatchNorm2d,
     "GN": lambda channels: nn.GroupNorm(32, channels),
-    "LN": LayerNorm,
+    "LN": _LayerNorm,
 }
 
 
