@@ -192,12 +192,13 @@ class VideoWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        complete = False
         try:
             if kind is None and self._size is not None:
                 self._container.mux(self._stream.encode())
+                complete = True
         finally:
             self._container.close()
-            complete = kind is None and self._size is not None
             if complete:
                 self._part.replace(self.path)
             else:
