@@ -23,7 +23,9 @@ from pycocotools import mask as rle
 from torch import Tensor
 from torchvision.tv_tensors import Mask
 
+from dvis_daq.data.run_lengths import pixel_counts
 from dvis_daq.data.schema import is_polygon, problems
+from dvis_daq.metrics.masks import to_counts
 from dvis_daq.structures import ClipTargets
 
 Record = dict[str, Any]
@@ -69,14 +71,16 @@ class EncodedTracks:
         ids: (G,) int64 annotation ids, ascending.
         labels: (G,) int64 class index.
         size: (height, width) of the frames in pixels.
+        areas: (G, T) int64 pixels of each mask, 0 where an object is absent.
         offsets: (G * T + 1,) int64; the runs of object g in frame t are the bytes between
-            entries g * T + t and g * T + t + 1. No bytes: no pixel in that frame.
+            entries g * T + t and g * T + t + 1.
         runs: uint8, COCO's compressed counts one after the other.
     """
 
     ids: np.ndarray
     labels: np.ndarray
     size: tuple[int, int]
+    areas: np.ndarray
     offsets: np.ndarray
     runs: np.ndarray
 
@@ -84,16 +88,36 @@ class EncodedTracks:
     def pack(
         cls,
         masks: Sequence[Sequence[bytes]],
-        ids: list[int],
-        labels: list[int],
+        *,
+        ids: Sequence[int],
+        labels: Sequence[int],
         size: tuple[int, int],
+        length: int,
     ) -> EncodedTracks:
-        """From G lists of T compressed counts, empty where an object is absent."""
+        """From G lists of T compressed counts, empty where an object is absent.
+
+        Raises:
+            ValueError: a mask does not fill the frame.
+        """
         flat = [counts for track in masks for counts in track]
-        offsets = np.zeros(len(flat) + 1, dtype=np.int64)
-        np.cumsum([len(counts) for counts in flat], out=offsets[1:])
+        offsets = np.cumsum([0] + [len(counts) for counts in flat])
         runs = np.frombuffer(b"".join(flat), dtype=np.uint8)
-        return cls(np.array(ids, np.int64), np.array(labels, np.int64), size, offsets, runs)
+        totals, areas = pixel_counts(runs, offsets)
+        wrong = np.flatnonzero((np.diff(offsets) > 0) & (totals != size[0] * size[1]))
+        if len(wrong):
+            row, frame = divmod(int(wrong[0]), length)
+            raise ValueError(
+                f"annotation id {ids[row]}, frame {frame}: the runs of the mask do not fill the "
+                f"frame of {size[0]} x {size[1]} pixels; encode the mask again"
+            )
+        return cls(
+            ids=np.array(ids, dtype=np.int64),
+            labels=np.array(labels, dtype=np.int64),
+            size=size,
+            areas=areas.reshape(len(ids), length),
+            offsets=offsets,
+            runs=runs,
+        )
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -101,23 +125,22 @@ class EncodedTracks:
     @property
     def visible(self) -> np.ndarray:
         """(G, T) bool, where an object has at least one pixel."""
-        filled = np.diff(self.offsets) > 0
-        return filled.reshape(len(self), -1) if len(self) else filled.reshape(0, 0)
+        return self.areas > 0
 
     def is_empty(self, frames: Sequence[int]) -> bool:
-        return len(self) == 0 or not self.visible[:, list(frames)].any()
+        return not self.areas[:, list(frames)].any()
 
     def decode(self, row: int, frame: int) -> np.ndarray:
         """(H, W) uint8 mask of one object in one frame."""
-        cell = row * (len(self.offsets) // len(self)) + frame
-        counts = self.runs[self.offsets[cell] : self.offsets[cell + 1]].tobytes()
-        if not counts:
+        if not self.areas[row, frame]:
             return np.zeros(self.size, dtype=np.uint8)
-        return rle.decode({"size": list(self.size), "counts": counts})
+        cell = row * self.areas.shape[1] + frame
+        counts = self.runs[self.offsets[cell] : self.offsets[cell + 1]].tobytes()
+        return rle.decode({"size": self.size, "counts": counts})
 
     def read(self, frames: Sequence[int], place: Callable[[Mask], Tensor]) -> ClipTargets:
         empty = place(Mask(torch.zeros(1, *self.size, dtype=torch.uint8)))[0].bool()
-        visible = self.visible[:, list(frames)] if len(self) else np.zeros((0, len(frames)), bool)
+        visible = self.visible[:, list(frames)]
         rows, clips = [], []
         for row in np.flatnonzero(visible.any(1)):
             masks = {
@@ -167,7 +190,10 @@ def read_instances(json_file: Path, images: Path) -> tuple[list[Record], Categor
         record["video_id"] = video["id"]
         record["file_names"] = [str(images / name) for name in names]
         found = sorted(tracks.pop(video["id"], []), key=lambda item: item["id"])
-        record["targets"] = _encode(found, categories, (video["height"], video["width"]))
+        try:
+            record["targets"] = _encode(found, categories.index, video)
+        except ValueError as error:
+            raise ValueError(f"{json_file}: {error}") from None
         records.append(record)
     return records, categories
 
@@ -193,34 +219,26 @@ def read_categories(content: dict[str, Any]) -> Categories:
 
 
 def compress(mask: Any, size: tuple[int, int]) -> bytes:
-    """COCO's compressed counts of any kind of mask in a json; empty if it has no pixel.
+    """COCO's compressed counts of any kind of mask in a json; empty for none.
 
     Args:
         mask: None, an RLE with `counts` as str or list, or a list of polygons.
         size: (height, width) of the frame.
     """
-    if mask is None:
-        return b""
     if isinstance(mask, list):
-        polygons = [p for p in mask if is_polygon(p)]
-        if not polygons:
-            return b""
-        mask = rle.merge(rle.frPyObjects(polygons, *size))
-    elif isinstance(mask["counts"], list):
-        mask = rle.frPyObjects(mask, *size)
-    counts = mask["counts"]
-    counts = counts.encode() if isinstance(counts, str) else counts
-    return counts if rle.area({"size": list(size), "counts": counts}) else b""
+        mask = [polygon for polygon in mask if is_polygon(polygon)]
+    counts = to_counts(mask, size) or b""
+    return counts.encode() if isinstance(counts, str) else counts
 
 
 def _encode(
-    items: list[dict[str, Any]], categories: Categories, size: tuple[int, int]
+    items: list[dict[str, Any]], class_index: dict[int, int], video: dict[str, Any]
 ) -> EncodedTracks:
-    index = categories.index
-    masks = [[compress(mask, size) for mask in item["segmentations"]] for item in items]
+    size = (video["height"], video["width"])
     return EncodedTracks.pack(
-        masks=masks,
+        [[compress(mask, size) for mask in item["segmentations"]] for item in items],
         ids=[item["id"] for item in items],
-        labels=[index[item["category_id"]] for item in items],
+        labels=[class_index[item["category_id"]] for item in items],
         size=size,
+        length=video["length"],
     )

@@ -60,11 +60,27 @@ def test_run_lengths_of_both_kinds_are_the_same(spell):
     assert compress(spell(square(3, 5)), (24, 32)) == compress(compressed(square(3, 5)), (24, 32))
 
 
-def test_masks_without_a_pixel_are_absent():
-    assert compress(None, (24, 32)) == b""
-    assert compress(compressed(square(0, 0, 0)), (24, 32)) == b""
-    assert compress([[1, 1, 2, 2]], (24, 32)) == b""
-    assert compress([[1, 1, 2, 2], [1, 1, 9, 1, 9, 9]], (24, 32)) != b""
+def test_masks_without_a_pixel_are_absent(tmp_path):
+    content = tiny_content()
+    masks = [None, compressed(square(0, 0, 0)), [[1, 1, 2, 2]], [[1, 1, 2, 2], [1, 1, 9, 1, 9, 9]]]
+    content["annotations"][0]["segmentations"] = [*masks, uncompressed(square(0, 0, 0))]
+    records, _ = read(tmp_path, content)
+    assert records[0]["targets"].visible[1].tolist() == [False, False, False, True, False]
+
+
+def test_areas_are_those_of_the_masks(real_clips):
+    records, _ = read_instances(real_clips / "annotations.json", real_clips)
+    tracks = records[0]["targets"]
+    for row, frame in np.ndindex(tracks.areas.shape):
+        assert tracks.areas[row, frame] == tracks.decode(row, frame).sum()
+
+
+def test_masks_that_do_not_fill_the_frame_are_refused(tmp_path):
+    for counts in ("o0o0o0o0o0", "garbage!!"):  # the first one decodes to random memory
+        content = tiny_content()
+        content["annotations"][0]["segmentations"][3]["counts"] = counts
+        with pytest.raises(ValueError, match=r"set.json: annotation id 7, frame 3: the runs"):
+            read(tmp_path, content)
 
 
 @pytest.mark.parametrize("annotations", [None, "missing", []])

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny_vis import write_tiny
+from tiny_vis import compressed, square, write_tiny
 
-from dvis_daq.data.annotations import read_instances
+from dvis_daq.data.annotations import EncodedTracks, compress, read_instances
 from dvis_daq.data.images import read_image
 from dvis_daq.data.mapper import ClipMapper, VideoMapper
 from dvis_daq.data.sampling import ClipSampling
@@ -73,20 +73,16 @@ def test_masks_and_pixels_are_flipped_together(records):
 def test_clips_without_an_object_are_refused(records):
     empty = mapper(frames=1)
     hidden = copy.deepcopy(records[0])
-    hidden["targets"] = hidden["targets"].pack([[b""] * 5], [1], [0], (24, 32))
+    hidden["targets"] = tracks([[b""] * 5])
     assert empty(hidden, rng()) is None
-    late = dict(records[0])
-    late["targets"] = late["targets"].pack(
-        [[b"", b"", *[_counts(late, 1, t) for t in (2, 3, 4)]]], [7], [2], (24, 32)
-    )
+    square_from_2 = compress(compressed(square(3, 3)), (24, 32))
+    late = {**records[0], "targets": tracks([[b""] * 2 + [square_from_2] * 3])}
     assert mapper()(late, rng()) is not None
     assert mapper(skip_empty_first=True)(late, rng()) is None
 
 
-def _counts(record, row, frame):
-    tracks = record["targets"]
-    cell = row * 5 + frame
-    return tracks.runs[tracks.offsets[cell] : tracks.offsets[cell + 1]].tobytes()
+def tracks(masks):
+    return EncodedTracks.pack(masks, ids=[1], labels=[0], size=(24, 32), length=5)
 
 
 def test_the_record_is_not_changed(records):
