@@ -183,13 +183,13 @@ def class_loss(logits: Tensor, labels: Tensor, no_object: float) -> tuple[Tensor
     Returns:
         (L,) weighted sums over the rows, and () the sum of the weights to divide them by.
     """
-    layers, _, classes = logits.shape
+    layers, rows, classes = logits.shape
     weight = logits.new_ones(classes)
     weight[-1] = no_object
     loss = F.cross_entropy(
         logits.flatten(0, 1), labels.repeat(layers), weight=weight, reduction="none"
     )
-    return loss.view(layers, -1).sum(1), weight[labels].sum()
+    return loss.view(layers, rows).sum(1), weight[labels].sum()
 
 
 def mask_loss(samples: Tensor, truth: Tensor) -> Tensor:
@@ -234,7 +234,7 @@ def _sample(group: Sequence[Supervision], points: PointSampler) -> tuple[Tensor,
     layers, rows = masks.shape[:2]
     masks = masks.flatten(0, 1)
     where = points.uncertain(masks.detach(), frames=group[0].frames)  # (L N, P, 2)
-    samples = sample_points(masks, where).view(layers, rows, -1)
-    by_row = where.view(layers, rows, -1, 2).transpose(0, 1).flatten(1, 2)  # (N, L P, 2)
-    wanted = sample_points(truth, by_row).view(rows, layers, -1).transpose(0, 1)
-    return samples, wanted
+    samples = sample_points(masks, where).unflatten(0, (layers, rows))
+    by_row = where.unflatten(0, (layers, rows)).transpose(0, 1).flatten(1, 2)  # (N, L P, 2)
+    wanted = sample_points(truth, by_row).unflatten(1, (layers, where.shape[1]))
+    return samples, wanted.transpose(0, 1)

@@ -216,7 +216,7 @@ def _clip_costs(predictions: Predictions, targets: ClipTargets, points: PointSam
         )
     masks = tall(at_least_float32(predictions.masks))  # (L, N, T h, w)
     where = points.uniform(1, like=masks, frames=frames)
-    samples = sample_points(masks.flatten(0, 1), where).view(*masks.shape[:2], -1)
+    samples = sample_points(masks.flatten(0, 1), where).unflatten(0, masks.shape[:2])
     truth = sample_points(tall(targets.masks), where)
     return pair_costs(predictions.logits, samples, targets.labels, truth)
 

@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from dvis_daq.structures import ClipTargets, Predictions
+from dvis_daq.structures import Assignment, ClipTargets, Predictions
 from dvis_daq.training.losses import LayerLosses, LossWeights, layer_losses, supervise
 from dvis_daq.training.matching import match_clips
 from dvis_daq.training.objectives.base import Clip, Parts, fit_targets, segment_clips
@@ -46,9 +46,18 @@ def image_losses(
     *,
     weights: LossWeights,
     points: PointSampler,
+    matches: Sequence[Sequence[Assignment]] | None = None,
 ) -> LayerLosses:
-    """Losses of images (T = 1) whose L layers are matched one by one."""
-    matches = match_clips(images, weights=weights, points=points)
+    """Losses of images, or of clips that count as one tall image.
+
+    Args:
+        images: predictions of L layers and their targets.
+        weights: of the losses and of the matching costs.
+        points: source of the points at which masks are compared.
+        matches: pairs for each image and layer; None matches every layer by itself.
+    """
+    if matches is None:
+        matches = match_clips(images, weights=weights, points=points)
     layers = []
     for layer, of_images in enumerate(zip(*matches, strict=True)):
         items = [
