@@ -105,6 +105,7 @@ def _validate(cfg: CfgNode) -> None:
     if cfg.SOLVER.AMP.ENABLED:
         raise ConfigError("SOLVER.AMP.ENABLED is not read here; set SOLVER.PRECISION bf16 or fp16")
     _one_of(cfg.MODEL.TASK, "MODEL.TASK", ("vis", "vps", "vss", "vos"))
+    _one_of(cfg.MODEL.REFINER.TRAIN_FUSION, "MODEL.REFINER.TRAIN_FUSION", ("thresholds", "mean"))
     _one_of(cfg.SOLVER.PRECISION, "SOLVER.PRECISION", ("fp32", "bf16", "fp16"))
     if len(cfg.DATASETS.RATIO) not in (0, len(cfg.DATASETS.TRAIN)):
         raise ConfigError(
@@ -200,6 +201,9 @@ def _add_tracker(cfg: CfgNode) -> None:
     refiner.LAYERS = 6
     refiner.LOCAL_CONV = False  # convolution over time in each layer
     refiner.MAX_TRACKS = 20  # best tracks that are refined
+    # Life cycle while the refiner is trained: "thresholds", the one of inference, or "mean", as
+    # released: tracks are kept by the mean of both trackers' logits.
+    refiner.TRAIN_FUSION = "thresholds"
     refiner.CONTRASTIVE = True  # contrastive loss of DVIS++ offline
 
     contrastive = cfg.MODEL.CONTRASTIVE = CfgNode()  # CTVIS

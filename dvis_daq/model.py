@@ -7,39 +7,23 @@ video, the freezing of what does not learn, and the two answers of `forward`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import torch
 from detectron2.utils.events import get_event_storage
 from torch import Tensor, nn
 
 from dvis_daq.checkpoint import register_official_names
+from dvis_daq.refiner import SequenceBank, TemporalRefiner
 from dvis_daq.segmenter import Segmenter
-from dvis_daq.structures import FrameOutputs, FrameSizes, VideoPrediction
+from dvis_daq.structures import FrameSizes, VideoPrediction
 from dvis_daq.tracker.bank import TrackBank
-from dvis_daq.tracker.state import TrackerStep, TrackState, advance
+from dvis_daq.tracker.loop import LifeRule, TrackedFrame, track
+from dvis_daq.tracker.state import TrackState
 from dvis_daq.training.objectives import Clip, Objective
 
 Video = Mapping[str, Any]
 TaskHead = Callable[[VideoPrediction, FrameSizes], dict[str, Any]]
-
-
-class LifeRule(Protocol):
-    """Which rows of a step are accepted; see `tracker.state.Lifecycle`."""
-
-    patience: int
-
-    def seen(self, state: TrackState, step: TrackerStep, frame: FrameOutputs) -> Tensor: ...
-
-
-class TrackedFrame(NamedTuple):
-    """All that is known of one frame once it is done."""
-
-    state: TrackState  # after the frame
-    frame: FrameOutputs  # what the segmenter said
-    step: TrackerStep  # what the tracker said, N + M rows
-    seen: Tensor  # (N + M,) bool, rows accepted
-    rows: Tensor  # (N',) rows that live on, in the order of state.ids
 
 
 class VideoModel(nn.Module):
@@ -50,6 +34,8 @@ class VideoModel(nn.Module):
         tracker: has `start()` and `step(state, frame)`.
         lifecycle: accepts or rejects the rows of a step.
         task: turns a `VideoPrediction` into what is delivered (`tasks/`).
+        refiner: polishes whole tracks once a video is over; None for an online model.
+        sequence_settings: for `SequenceBank.sequences`, with a refiner.
         objective: the losses; names in `trains` the parts that learn, the others are frozen.
         window: frames that pass the segmenter at once, at inference.
         mask_dtype: of the masks stored for a video; None keeps that of the network.
@@ -63,12 +49,16 @@ class VideoModel(nn.Module):
         lifecycle: LifeRule,
         task: TaskHead,
         objective: Objective,
+        refiner: TemporalRefiner | None = None,
+        sequence_settings: Mapping[str, Any] | None = None,
         window: int = 5,
         mask_dtype: torch.dtype | None = torch.float16,
     ) -> None:
         super().__init__()
         self.segmenter = segmenter
         self.tracker = tracker
+        self.refiner = refiner
+        self.sequence_settings = dict(sequence_settings or {})
         self.lifecycle = lifecycle
         self.task = task
         self.objective = objective
@@ -114,24 +104,43 @@ class VideoModel(nn.Module):
             images: (T, 3, H, W) RGB 0..255, or anything that slices to that.
             state: where an earlier piece of the video ended; None starts a video.
         """
-        if state is None:
-            state = self.tracker.start()
-        for piece in self.segmenter.windows(images, self.window):
-            for frame in piece:
-                step = self.tracker.step(state, frame)
-                seen = self.lifecycle.seen(state, step, frame)
-                state, rows = advance(state, step, seen, self.lifecycle.patience)
-                yield TrackedFrame(state, frame, step, seen, rows)
+        pieces = self.segmenter.windows(images, self.window)
+        frames = (frame for piece in pieces for frame in piece)
+        yield from track(self.tracker, self.lifecycle, frames, state)
 
     def predict(self, images: Tensor) -> VideoPrediction:
         """All tracks of a whole video; its masks are kept on the host at stride 4."""
+        if self.refiner is not None:
+            return self._predict_offline(images)
         bank = TrackBank(dtype=self.mask_dtype)
         for done in self.frames(images):
             bank.add(done.state, done.step, done.rows, done.seen)
         return bank.drain()
 
+    @torch.no_grad()
+    def _predict_offline(self, images: Tensor) -> VideoPrediction:
+        """Tracks the video, refines its tracks, and segments it again for their masks.
+
+        Queries of all frames are kept, mask features are not: for each window they are made
+        a second time, so that memory grows by the queries alone.
+        """
+        bank = SequenceBank()
+        for done in self.frames(images):
+            bank.add(done.state, done.step, done.rows, done.frame)
+        tracks = bank.sequences(rows=self.segmenter.num_queries, **self.sequence_settings)
+        refined = self.refiner(tracks.queries.transpose(0, 1), bank.candidates)  # (1, T, N, C)
+        masks = []
+        for start in range(0, len(images), self.window):
+            piece = slice(start, start + self.window)
+            features = self.segmenter.mask_features(images[piece])
+            decoded = self.refiner.masks(refined[:, piece], features)[0]
+            masks.append(decoded.to("cpu", self.mask_dtype or decoded.dtype))
+        logits = self.refiner.classify(refined)[0]
+        return VideoPrediction(tracks.ids, logits, torch.cat(masks, dim=1))
+
     def _frozen(self) -> list[nn.Module]:
-        return [part for name, part in self.named_children() if name not in self.objective.trains]
+        children = self.named_children()  # without the refiner where that is None
+        return [part for name, part in children if name not in self.objective.trains]
 
     def _clip(self, video: Video) -> Clip:
         return Clip(video["images"].to(self.device), video["targets"].to(self.device))

@@ -5,6 +5,7 @@ This is the only place that knows every part, and the best summary of what the m
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -13,15 +14,16 @@ from detectron2.config import CfgNode
 from detectron2.modeling import META_ARCH_REGISTRY, build_backbone
 
 from dvis_daq.model import TaskHead, VideoModel
+from dvis_daq.refiner import TemporalRefiner
 from dvis_daq.segmenter import PixelDecoder, QueryDecoder, SegmentationHead, Segmenter, reid_head
 from dvis_daq.tasks.vis import instances
 from dvis_daq.tasks.vps import panoptic
 from dvis_daq.tasks.vss import semantic
 from dvis_daq.tracker.daq import DAQTracker
 from dvis_daq.tracker.embedding import EmbeddingTracker
-from dvis_daq.tracker.state import EndlessLife, Lifecycle, tracker_1, tracker_1_and_2
+from dvis_daq.tracker.state import EndlessLife, Lifecycle, mean_of_both, tracker_1, tracker_1_and_2
 from dvis_daq.training.losses import LossWeights
-from dvis_daq.training.objectives import DAQObjective, FrameObjective
+from dvis_daq.training.objectives import DAQObjective, FrameObjective, RefinerObjective
 from dvis_daq.training.points import PointSampler
 from dvis_daq.training.simulation import Stage
 
@@ -51,6 +53,28 @@ def DVIS_DAQ_online(cfg: CfgNode) -> VideoModel:
             points=point_sampler(cfg),
             stages=stages(cfg),
             candidate_score=cfg.MODEL.LIFECYCLE.FIRST_SCORE,
+        ),
+        **inference(cfg),
+    )
+
+
+@META_ARCH_REGISTRY.register()
+def DVIS_DAQ_offline(cfg: CfgNode) -> VideoModel:
+    """Frozen segmenter and tracker; the temporal refiner learns on whole tracks."""
+    segmenter = build_segmenter(cfg)
+    tracker = build_daq_tracker(cfg, segmenter)
+    return VideoModel(
+        segmenter=segmenter,
+        tracker=tracker,
+        refiner=build_refiner(cfg, segmenter),
+        sequence_settings={"max_tracks": cfg.MODEL.REFINER.MAX_TRACKS},
+        lifecycle=lifecycle(cfg),
+        objective=RefinerObjective(
+            life=training_life(cfg),
+            match_refined_from=cfg.SOLVER.MAX_ITER // 2,
+            max_tracks=cfg.MODEL.REFINER.MAX_TRACKS,
+            losses=loss_weights(cfg),
+            points=point_sampler(cfg),
         ),
         **inference(cfg),
     )
@@ -115,6 +139,20 @@ def build_daq_tracker(cfg: CfgNode, segmenter: Segmenter) -> DAQTracker:
     )
 
 
+def build_refiner(cfg: CfgNode, segmenter: Segmenter) -> TemporalRefiner:
+    """The temporal refiner, as wide as the segmenter's queries."""
+    refiner, former = cfg.MODEL.REFINER, cfg.MODEL.MASK_FORMER
+    return TemporalRefiner(
+        hidden_dim=segmenter.hidden_dim,
+        mask_dim=segmenter.mask_dim,
+        num_classes=segmenter.num_classes,
+        layers=refiner.LAYERS,
+        heads=former.NHEADS,
+        feedforward_dim=former.DIM_FEEDFORWARD,
+        local_conv=refiner.LOCAL_CONV,
+    )
+
+
 def lifecycle(cfg: CfgNode) -> Lifecycle:
     """Thresholds and patience; whether tracker 2 has a say."""
     life = cfg.MODEL.LIFECYCLE
@@ -125,6 +163,14 @@ def lifecycle(cfg: CfgNode) -> Lifecycle:
         foreground_score=life.FOREGROUND_SCORE,
         patience=life.PATIENCE,
     )
+
+
+def training_life(cfg: CfgNode) -> Lifecycle:
+    """The life cycle under which a refiner is trained."""
+    life = lifecycle(cfg)
+    if cfg.MODEL.REFINER.TRAIN_FUSION == "mean" and cfg.MODEL.TRACKER.ANCHORS.DECIDES:
+        return replace(life, accept=mean_of_both)
+    return life
 
 
 def loss_weights(cfg: CfgNode) -> LossWeights:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -81,6 +82,18 @@ def zero_padding(appearance: Tensor) -> Tensor:
     return torch.zeros_like(appearance)
 
 
+class Candidates(NamedTuple):
+    """What a frame of S leaves behind: not its features, which are a thousand times as large."""
+
+    embeds: Tensor  # (Q, C)
+    logits: Tensor  # (Q, K + 1)
+    masks: Tensor | None  # (Q, h, w)
+
+    def select(self, rows: Tensor) -> Candidates:
+        masks = None if self.masks is None else self.masks[rows]
+        return Candidates(self.embeds[rows], self.logits[rows], masks)
+
+
 class SequenceBank:
     """Collects the queries of a video, frame by frame.
 
@@ -98,7 +111,7 @@ class SequenceBank:
         self._logits: list[Tensor] = []
         self._masks: list[Tensor] = []
         self._appearance: dict[int, Tensor] = {}
-        self._frames: list[FrameOutputs] = []
+        self._candidates: list[Candidates] = []
         self._next_id = 0
 
     def add(self, state: TrackState, step: TrackerStep, rows: Tensor, frame: FrameOutputs) -> None:
@@ -110,13 +123,14 @@ class SequenceBank:
             self._masks.append(step.tracked.masks[-1, rows, 0])
         living = zip(state.ids.tolist(), state.appearance.mean, strict=True)
         self._appearance.update(living)
-        self._frames.append(frame)
+        masks = frame.masks[0] if self._keep_masks else None
+        self._candidates.append(Candidates(frame.embeds[0], frame.logits[0], masks))
         self._next_id = state.next_id
 
     @property
     def candidates(self) -> Tensor:
         """(T, Q, C) object queries of the segmenter."""
-        return torch.cat([frame.embeds for frame in self._frames])
+        return torch.stack([frame.embeds for frame in self._candidates])
 
     def tracks(self, padding: TemporalPadding = appearance_padding) -> TrackSequences:
         """All tracks in order of birth, dead ones included."""
@@ -146,28 +160,18 @@ class SequenceBank:
 
     def chains(self) -> TrackSequences:
         """Q chains of the most similar candidates from frame to frame, as MinVIS makes them."""
-        orders: list[Tensor] = []
-        embeds: list[Tensor] = []
-        for frame in self._frames:
-            here = frame.embeds[0]
-            order = torch.arange(len(here), device=here.device)
-            if embeds:
-                order = most_similar(embeds[-1], here)
-            orders.append(order)
-            embeds.append(here[order])
-        pairs = list(zip(self._frames, orders, strict=True))
-        queries = torch.stack(embeds, dim=1)
-        number = len(queries)
+        chained = [self._candidates[0]]
+        for frame in self._candidates[1:]:
+            chained.append(frame.select(most_similar(chained[-1].embeds, frame.embeds)))
+        queries = torch.stack([frame.embeds for frame in chained], dim=1)
+        number, frames = queries.shape[:2]
+        masks = [frame.masks for frame in chained if frame.masks is not None]
         return TrackSequences(
             ids=torch.arange(number, device=queries.device) + self._next_id,
             queries=queries,
-            logits=torch.stack([frame.logits[0, order] for frame, order in pairs]).mean(0),
-            padded=torch.zeros(number, len(pairs), dtype=torch.bool, device=queries.device),
-            masks=(
-                torch.stack([frame.masks[0, order] for frame, order in pairs], dim=1)
-                if self._keep_masks
-                else None
-            ),
+            logits=torch.stack([frame.logits for frame in chained]).mean(0),
+            padded=torch.zeros(number, frames, dtype=torch.bool, device=queries.device),
+            masks=torch.stack(masks, dim=1) if masks else None,
         )
 
     def sequences(

@@ -96,9 +96,14 @@ class Segmenter(nn.Module):
         """Segments T frames, `images` as in `normalize`."""
         return self.sem_seg_head(self.backbone(self.normalize(images)))
 
+    def mask_features(self, images: Tensor) -> Tensor:
+        """(T, D, h, w) mask features alone, `images` as in `normalize`."""
+        return self.sem_seg_head.pixel_decoder(self.backbone(self.normalize(images))).mask_features
+
     def windows(self, images: Tensor, size: int) -> Iterator[FrameOutputs]:
         """Segments a long clip piece by piece, at most `size` frames at a time.
 
-        The images may stay in main memory; only one window of them is on the device.
+        The images may stay in main memory, or be anything whose slices are tensors
+        (`data.LazyClip`); only one window of them is on the device.
         """
-        return (self(window) for window in images.split(size))
+        return (self(images[start : start + size]) for start in range(0, len(images), size))

@@ -60,7 +60,7 @@ class Case:
             yaml.safe_dump(_nest(values), released)
             released.flush()
             return get_config(
-                released.name, ["MODEL.DEVICE", "cpu", "MODEL.WEIGHTS", "", "TEST.MASK_DTYPE", "none"]
+                released.name, ["MODEL.DEVICE", "cpu", "MODEL.WEIGHTS", "", "TEST.MASK_DTYPE", "float32"]
             )
 
     def model(self, dtype: torch.dtype) -> VideoModel:

@@ -18,10 +18,10 @@ def online(case: Case, dtype: torch.dtype) -> Arrays:
     height, width = case.entry["output_size"]
     [result] = model([{"images": images, "height": height, "width": width}])
     step = int(case.arrays.get("query_masks_step", 1))
-    return _rows(frames, step) | _tracks(frames) | _objects(frames) | _result(result, height, width)
+    return rows(frames, step) | _tracks(frames) | objects(frames) | result_of(result, height, width)
 
 
-def _rows(frames: list[TrackedFrame], every: int) -> Arrays:
+def rows(frames: list[TrackedFrame], every: int) -> Arrays:
     masks = torch.cat([done.step.tracked.masks[-1, :, 0] for done in frames])
     second = [done.step for done in frames[1:]]
     return {
@@ -46,7 +46,7 @@ def _tracks(frames: list[TrackedFrame]) -> Arrays:
     }
 
 
-def _objects(frames: list[TrackedFrame]) -> Arrays:
+def objects(frames: list[TrackedFrame]) -> Arrays:
     """Per object: first frame, frames stored, accepted or not in each, and how it ended."""
     total = frames[-1].state.next_id
     visible: list[list[bool]] = [[] for _ in range(total)]
@@ -73,7 +73,7 @@ def _trailing_misses(flags: list[bool]) -> int:
     return next((n for n, flag in enumerate(reversed(flags)) if flag), len(flags))
 
 
-def _result(result: dict, height: int, width: int) -> Arrays:
+def result_of(result: dict, height: int, width: int) -> Arrays:
     if result["task"] == "vps":
         segments = result["segments"]
         return {

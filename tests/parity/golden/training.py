@@ -62,7 +62,7 @@ def recorded(owner: object, name: str) -> Iterator[list[Call]]:
 
 def online_step(case: Case, dtype: torch.dtype) -> Arrays:
     """Losses, decisions and gradients of a step of `DAQObjective`."""
-    model, iteration = _model(case, dtype), case.entry["iteration"]
+    model, iteration = golden_model(case, dtype), case.entry["iteration"]
     model.objective = replace(model.objective, aliased_disappearance=True, choice=Middle())
     stage = stage_at(model.objective.stages, iteration)
     frames = case.entry["frames"][: stage.frames]
@@ -101,14 +101,14 @@ def online_step(case: Case, dtype: torch.dtype) -> Arrays:
         **_pairs("slot_match", kept[1:]),
         **_ragged("track_disappeared", told_1),
         **_ragged("slot_disappeared", told_2),
-        **_losses(losses),
-        **_gradients(case, model, losses),
+        **losses_of(losses),
+        **gradients_of(case, model, losses),
     }
 
 
 def frame_step(case: Case, dtype: torch.dtype) -> Arrays:
     """Losses, matchings and gradients of a step of `FrameObjective`."""
-    model = _model(case, dtype)
+    model = golden_model(case, dtype)
     clips = [Clip(case.images(dtype, t), case.targets(t)) for t in case.entry["clips"]]
     with (
         recorded(frame, "match_clips") as matching,
@@ -123,10 +123,10 @@ def frame_step(case: Case, dtype: torch.dtype) -> Arrays:
     }
     for n, of_layer in enumerate([layers[-1], *layers[:-1]]):  # recorded: the final layer first
         arrays |= _pairs(f"match_{n}", of_layer)
-    return arrays | _losses(losses) | _gradients(case, model, losses)
+    return arrays | losses_of(losses) | gradients_of(case, model, losses)
 
 
-def _model(case: Case, dtype: torch.dtype) -> VideoModel:
+def golden_model(case: Case, dtype: torch.dtype) -> VideoModel:
     model = case.model(dtype).train()
     points = LatticePoints(
         num_points=model.objective.points.num_points, grid_points=case.recipe.grid_points
@@ -135,7 +135,7 @@ def _model(case: Case, dtype: torch.dtype) -> VideoModel:
     return model
 
 
-def _losses(losses: dict[str, Tensor]) -> Arrays:
+def losses_of(losses: dict[str, Tensor]) -> Arrays:
     names = sorted(losses)
     return {
         "loss_names": np.array(names),
@@ -143,7 +143,7 @@ def _losses(losses: dict[str, Tensor]) -> Arrays:
     }
 
 
-def _gradients(case: Case, model: VideoModel, losses: dict[str, Tensor]) -> Arrays:
+def gradients_of(case: Case, model: VideoModel, losses: dict[str, Tensor]) -> Arrays:
     """Norms of all trained parameters, and the few gradients that were recorded in full."""
     sum(losses.values()).backward()
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
