@@ -2,6 +2,7 @@
 
 from dvis_daq.checkpoint.files import (
     CheckpointError,
+    DamagedCheckpointError,
     read_checkpoint,
     write_atomically,
     write_weights,
@@ -17,6 +18,7 @@ from dvis_daq.checkpoint.names import (
 __all__ = [
     "OFFICIAL_NAMES",
     "CheckpointError",
+    "DamagedCheckpointError",
     "Signature",
     "compare",
     "from_official",

@@ -34,6 +34,10 @@ class CheckpointError(ValueError):
     """A checkpoint that cannot be read, or does not fit; the message says what to do."""
 
 
+class DamagedCheckpointError(CheckpointError):
+    """A checkpoint that is not whole."""
+
+
 def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Reads a checkpoint file onto the CPU.
 
@@ -47,8 +51,9 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        CheckpointError: another kind of file, a damaged one, one that asks for code to be
-            executed, or one without weights.
+        DamagedCheckpointError: the file is not whole, or no checkpoint.
+        CheckpointError: another kind of file, one that asks for code to be executed, or one
+            without weights.
     """
     path = Path(path)
     if not path.is_file():
@@ -63,9 +68,8 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
             "hold tensors, arrays and plain containers only. Nothing was executed."
         ) from None
     except _DAMAGE as error:
-        first_line = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise CheckpointError(
-            f"{path}: damaged, incomplete or no checkpoint ({first_line}); "
+        raise DamagedCheckpointError(
+            f"{path}: damaged, incomplete or no checkpoint ({_reason(error)}); "
             "copy or download it again"
         ) from None
     return _unwrap(content, path)
@@ -142,11 +146,27 @@ def _read_torch(source: Path | io.BytesIO) -> Any:
     allowed: list[Any] = [(kind, name) for name, kind in _NUMPY_NAMES.items()]
     if torch.__version__ < "2.6":  # knows names by their present place only
         allowed = [kind for kind, _ in allowed]
+    _verify_checksums(source)
     with torch.serialization.safe_globals(allowed):
         try:
             return torch.load(source, map_location="cpu", weights_only=True)
         except pickle.UnpicklingError as error:
             raise _refusal(str(error)) or error from None
+
+
+def _reason(error: Exception) -> str:
+    """The first line of an error, without torch's advice to turn its guard off."""
+    text = re.sub(r"(?s)^Weights only load failed.*?(WeightsUnpickler error:|$)", "", str(error))
+    return text.strip().partition("\n")[0] or type(error).__name__
+
+
+def _verify_checksums(source: Path | io.BytesIO) -> None:
+    """torch writes a checksum of each record, but does not look at it."""
+    if isinstance(source, Path) and zipfile.is_zipfile(source):
+        with zipfile.ZipFile(source) as archive:
+            wrong = archive.testzip()
+        if wrong is not None:
+            raise zipfile.BadZipFile(f"the checksum of {wrong} is wrong")
 
 
 def _refusal(message: str) -> _RefusedError | None:
