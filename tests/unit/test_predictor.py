@@ -1,0 +1,84 @@
+"""VideoPredictor: what the model is given, and a real tiny model from a configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from dvis_daq.config import get_config
+from dvis_daq.data.synthetic import Recipe, make_video
+from dvis_daq.data.transforms import ResizeShortestEdge
+from dvis_daq.engine.factory import build_model
+from dvis_daq.predictor import VideoPredictor
+from tests.conftest import ROOT
+
+CONFIG = ROOT / "configs" / "synthetic" / "MinVIS.yaml"
+TINY = [
+    *("MODEL.BACKBONE.NAME", "build_resnet_backbone", "MODEL.RESNETS.DEPTH", "18"),
+    *("MODEL.RESNETS.STEM_OUT_CHANNELS", "64", "MODEL.RESNETS.RES2_OUT_CHANNELS", "64"),
+    *("MODEL.RESNETS.OUT_FEATURES", "['res2', 'res3', 'res4', 'res5']"),
+    *("MODEL.RESNETS.NORM", "BN", "MODEL.MASK_FORMER.NUM_OBJECT_QUERIES", "5"),
+    *("DATASETS.CUSTOM", "[]", "DATASETS.TEST", "()", "INPUT.MIN_SIZE_TEST", "32"),
+]
+
+
+class Recorder(nn.Module):
+    def forward(self, videos: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        assert not self.training and not torch.is_grad_enabled()
+        self.video = videos[0]
+        self.pieces = [self.video["images"][t : t + 2] for t in (0, 2, 4)]
+        return [{"task": "vis"}]
+
+
+def test_model_gets_resized_frames_and_the_original_size() -> None:
+    frames = make_video(Recipe(height=48, width=64, frames=5), "val", 0).frames
+    model = Recorder()
+    taken: list[int] = []
+    predictor = VideoPredictor(model, transform=ResizeShortestEdge([24], 1333))
+    assert predictor(iter(frames), progress=taken.append) == {"task": "vis"}
+    assert (model.video["height"], model.video["width"]) == (48, 64)
+    assert model.video["images"].shape == (5, 3, 24, 32) and len(model.video["images"]) == 5
+    assert taken == [2, 2, 1]
+    halved = frames[0].reshape(24, 2, 32, 2, 3).mean((1, 3))
+    got = model.pieces[0][0].permute(1, 2, 0).numpy()
+    assert got.dtype == np.uint8 and np.abs(got - halved).mean() < 4
+
+
+def test_bad_videos() -> None:
+    predictor = VideoPredictor(Recorder(), transform=ResizeShortestEdge([24], 1333))
+    with pytest.raises(ValueError, match="no frames"):
+        predictor([])
+    with pytest.raises(ValueError, match=r"frame 1 is \(40, 64, 3\), the first one \(48, 64, 3\)"):
+        predictor([np.zeros((48, 64, 3), np.uint8), np.zeros((40, 64, 3), np.uint8)])
+
+
+def test_class_names() -> None:
+    predictor = VideoPredictor(
+        Recorder(), transform=ResizeShortestEdge([24], 1333), class_names=["disc"]
+    )
+    assert [predictor.class_name(k) for k in (0, 1)] == ["disc", "class 1"]
+
+
+def test_from_config_gives_the_model_of_the_checkpoint(tmp_path: Path) -> None:
+    model = build_model(get_config(CONFIG, TINY))
+    torch.save({"model": model.state_dict()}, tmp_path / "model.pth")
+    predictor = VideoPredictor.from_config(CONFIG, tmp_path / "model.pth", TINY)
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, predictor.model.state_dict()[name]), name
+    frames = make_video(Recipe(height=48, width=64, frames=3), "val", 0).frames
+    result = predictor(frames)
+    assert result["task"] == "vis" and len(result["scores"]) == 10
+    for track in result["masks"]:
+        assert len(track) == 3
+        assert all(mask is None or mask["size"] == [48, 64] for mask in track)
+
+
+def test_weights_are_required() -> None:
+    with pytest.raises(ValueError, match="no weights.*MODEL.WEIGHTS"):
+        VideoPredictor.from_config(CONFIG, None, TINY)
