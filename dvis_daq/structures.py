@@ -100,6 +100,11 @@ class FrameOutputs:
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         return replace(self, **{k: v.detach() for k, v in values.items() if v is not None})
 
+    def to(self, device: torch.device | str) -> FrameOutputs:
+        """The same values on another device; stored outputs travel like images."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return replace(self, **{k: v.to(device) for k, v in values.items() if v is not None})
+
     def predictions(self, frame: int) -> Predictions:
         """What the segmenter says of one frame as `Predictions` with N = Q and T = 1.
 
@@ -188,9 +193,7 @@ class ClipTargets:
 
     def pin_memory(self) -> ClipTargets:
         """Called by a DataLoader with `pin_memory=True`."""
-        return ClipTargets(
-            self.labels.pin_memory(), self.masks.pin_memory(), self.ids.pin_memory()
-        )
+        return ClipTargets(self.labels.pin_memory(), self.masks.pin_memory(), self.ids.pin_memory())
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,8 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from dvis_daq.layers.precision import no_autocast
+
 EPS = 1e-6
 
 
@@ -81,7 +83,8 @@ def nearest_initial_queries(rows: Tensor, initial_queries: Tensor) -> Tensor:
     Raises:
         ValueError: a row or a query is not finite.
     """
-    cost = (1 - _unit(rows) @ _unit(initial_queries).T).cpu()  # (R, Q)
+    with no_autocast(rows):  # close queries differ by less than half precision resolves
+        cost = (1 - _unit(rows) @ _unit(initial_queries).T).cpu()  # (R, Q)
     if not cost.isfinite().all():
         raise ValueError("nearest initial queries: a track or a learned query is not finite")
     nearest = cost.argmin(1)

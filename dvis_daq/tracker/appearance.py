@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from dvis_daq.layers.precision import no_autocast
+
 
 @dataclass(frozen=True)
 class AppearanceMemory:
@@ -50,7 +52,8 @@ class AppearanceMemory:
             seen: (N,) bool, the tracks that this frame shows; the others stay as they are.
         """
         unit = F.normalize(feature, dim=-1)
-        similarity = torch.einsum("nwc,nc->n", self.recent, unit)
+        with no_autocast(unit):  # the memory stays as exact as its input
+            similarity = torch.einsum("nwc,nc->n", self.recent, unit)
         beta = (similarity / self.count.clamp(max=self.recent.shape[1])).clamp(min=0)  # Eq. 5
         mean = torch.lerp(self.mean, feature, beta[:, None])  # Eq. 4
         return AppearanceMemory(

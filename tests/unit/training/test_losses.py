@@ -169,6 +169,19 @@ def test_two_processes_give_the_gradients_of_one(monkeypatch):
         torch.testing.assert_close(said.masks.grad, masks)
 
 
+def test_the_sum_over_real_processes(tmp_path):
+    totals = torch.tensor([2.0, 3.0])
+    assert losses.sum_over_ranks(totals)[1] == 1
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{tmp_path}/meet", rank=0, world_size=1
+    )
+    try:
+        summed, ranks = losses.sum_over_ranks(totals)
+    finally:
+        torch.distributed.destroy_process_group()
+    assert ranks == 1 and torch.equal(summed, totals) and summed is not totals
+
+
 def test_one_pair_between_two_processes_counts_fully(monkeypatch):
     said, targets, _ = item()
     pair = Assignment(torch.tensor([1]), torch.tensor([0]))

@@ -174,6 +174,24 @@ def test_stored_outputs_stand_for_images():
     assert segmenter.shapes == [(3, 3, 24, 32)]
 
 
+def cast(frames: FrameOutputs, dtype: torch.dtype) -> FrameOutputs:
+    return FrameOutputs(**{k: v if v is None else v.to(dtype) for k, v in vars(frames).items()})
+
+
+@pytest.mark.parametrize("stored", [torch.float32, torch.float16])
+def test_bfloat16_gives_about_the_losses_of_float32(stored):
+    frames, targets = cast(toy_frames(3), stored), toy_targets(EVENTS)
+    exact = daq(LATE)(parts(tiny_tracker().float()), [Clip(frames, targets)], 0)
+    model = parts(tiny_tracker().float())
+    with torch.autocast("cpu", torch.bfloat16):
+        rough = daq(LATE)(model, [Clip(frames, targets)], 0)
+    for name, value in rough.items():
+        assert value.dtype == torch.float32
+        torch.testing.assert_close(value, exact[name], rtol=0.02, atol=0.02)
+    sum(rough.values()).backward()
+    assert all(p.grad.isfinite().all() for p in model.tracker.parameters())
+
+
 class Recorder(nn.Module):
     """Answers with the same frames, again and again."""
 
