@@ -90,7 +90,8 @@ class DAQTracker(nn.Module):
         On the first frame of a video the candidates themselves pass tracker 1, without
         positions, and tracker 2 does not run; later frames without tracks still have
         anchors. (The paper is silent, the weights were trained so.) In training all layers
-        are predicted, index 0 of tracker 1 being its input; in evaluation the last alone.
+        are predicted, index 0 of tracker 1 being its input; in evaluation the last alone, and
+        tracker 2 makes no masks (T = 0), since only its scores are asked for.
 
         Args:
             state: N tracks, before the frame.
@@ -119,7 +120,8 @@ class DAQTracker(nn.Module):
         if hidden is not None:
             hidden = hidden & ~hidden.all()
         layers = self.disappearance(rivals, embeds, hidden)  # (L, N + S, C)
-        gone = self._predict(layers, mask_features)
+        shown = mask_features if self.training else mask_features[:0]
+        gone = self._predict(layers, shown)
         return replace(step, disappearing=gone, anchors=rivals.initial)
 
     def _track(
