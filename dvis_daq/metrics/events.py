@@ -147,7 +147,7 @@ def hits(overlap: Overlap) -> np.ndarray:
 
 def emergence_hits(hit: np.ndarray, first: int, slack: int) -> np.ndarray:
     """(P,) bool: which of the predictions hit the object when it emerges. `hit` is (T, P)."""
-    return hit[first : first + slack + 1].any(0)
+    return np.any(hit[first : first + slack + 1], axis=0)
 
 
 def disappearance_hits(hit: np.ndarray, empty: np.ndarray, last: int, slack: int) -> np.ndarray:

@@ -21,13 +21,22 @@ _MASKS_CHECKED = 10_000  # of one file, spread evenly: all of a small file, a sa
 _SEPARATOR = re.compile(r"[\s,]*")
 
 
+def has_annotations(path: str | Path) -> bool:
+    """Whether an annotation json has labels: `annotations` is there, no null and not empty."""
+    data = _load(path)
+    return isinstance(data, dict) and bool(data.get("annotations"))
+
+
 def read_ground_truth(path: str | Path) -> GroundTruth:
     """Reads an annotation json; see `parse_ground_truth`."""
+    return parse_ground_truth(_load(path), str(path))
+
+
+def _load(path: str | Path) -> Any:
     try:
-        data = json.loads(Path(path).read_text(encoding="utf-8"))
+        return json.loads(Path(path).read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
         raise ValueError(f"{path} is not a json file: {error}") from None
-    return parse_ground_truth(data, str(path))
 
 
 def parse_ground_truth(data: dict[str, Any], source: str = "ground truth") -> GroundTruth:

@@ -8,12 +8,12 @@ and category (`matching.match`); any choice of videos is then only summed up aga
     slices = area_slices()
     pairs = overlaps(truth, read_results("results.json", truth), limit=MAX_PREDICTIONS)
     matches = [match(pair, tuple(slices.values())) for pair in pairs]
-    figures(accumulate(matches, list(truth.categories)), list(slices))["AP"]
+    figures(accumulate(matches, names=slices, categories=truth.categories))["AP"]
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,26 +46,37 @@ class Curves:
     """Summed-up matches: K categories, S slices, H thresholds. NaN where no object counts.
 
     Attributes:
+        categories: K ids.
+        names: of the S slices; "" is the one of all objects.
         precision: (K, S, H) mean over the 101 recall points.
         recall: {1, 10, 100: (K, S, H)} final recall with so many predictions per video.
     """
 
+    categories: tuple[int, ...]
+    names: tuple[str, ...]
     precision: np.ndarray
     recall: dict[int, np.ndarray]
 
-    def select(self, slices: Sequence[int]) -> Curves:
-        """Only these of the S slices."""
-        recall = {limit: table[:, slices] for limit, table in self.recall.items()}
-        return Curves(self.precision[:, slices], recall)
+    def select(self, names: Iterable[str], prefix: str = "") -> Curves:
+        """The slices `prefix + name`, called `name` from now on."""
+        names = tuple(names)
+        rows = [self.names.index(prefix + name) for name in names]
+        recall = {limit: table[:, rows] for limit, table in self.recall.items()}
+        return Curves(self.categories, names, self.precision[:, rows], recall)
 
 
 def accumulate(
-    matches: Iterable[Matches], categories: Sequence[int], videos: Collection[int] | None = None
+    matches: Iterable[Matches],
+    *,
+    names: Iterable[str],
+    categories: Iterable[int],
+    videos: Collection[int] | None = None,
 ) -> Curves:
     """Sums up matches over videos.
 
     Args:
         matches: in rising video id, of all categories.
+        names: of the S slices that were matched.
         categories: K ids.
         videos: count only these videos; None counts all.
     """
@@ -73,20 +84,19 @@ def accumulate(
     for one in matches:
         if videos is None or one.video_id in videos:
             groups[one.category_id].append(one)
-    slices = max((len(one.actual) for group in groups.values() for one in group), default=1)
-    shape = (len(categories), slices, len(THRESHOLDS))
+    names = tuple(names)
+    shape = (len(groups), len(names), len(THRESHOLDS))
     precision = np.full(shape, np.nan)
     recall = {limit: np.full(shape, np.nan) for limit in (1, 10, 100)}
     for k, group in enumerate(groups.values()):
         if not group:
             continue
-        actual = sum(one.actual for one in group)[:, None, None]  # type: ignore[index]
+        actual = np.sum([one.actual for one in group], axis=0)[:, None]  # (S, 1)
         for limit, table in recall.items():
             right, wrong = _ranked(group, limit)
-            with np.errstate(invalid="ignore", divide="ignore"):
-                table[k] = right[..., -1] / actual[..., 0]
-        precision[k] = _mean_precision(right, wrong, actual)
-    return Curves(precision, recall)
+            np.divide(right[..., -1], actual, out=table[k], where=actual > 0)
+        precision[k] = _mean_precision(right, wrong, actual[:, 0])
+    return Curves(tuple(groups), names, precision, recall)
 
 
 def _ranked(group: list[Matches], limit: int) -> tuple[np.ndarray, np.ndarray]:
@@ -107,21 +117,19 @@ def _mean_precision(right: np.ndarray, wrong: np.ndarray, actual: np.ndarray) ->
     best = np.concatenate([best, np.zeros((*best.shape[:2], 1))], axis=-1)  # recall not reached
     mean = np.full(right.shape[:2], np.nan)
     for s, h in np.ndindex(*mean.shape):
-        if actual[s, 0, 0]:
-            recall = right[s, h] / actual[s, 0, 0]
+        if actual[s]:
+            recall = right[s, h] / actual[s]
             mean[s, h] = best[s, h, np.searchsorted(recall, RECALLS, side="left")].mean()
     return mean
 
 
-def figures(curves: Curves, names: Sequence[str]) -> Figures:
-    """The figures of the slices `names` (S of them, "" is the one of all objects).
+def figures(curves: Curves) -> Figures:
+    """AP, AP50, AP75, AP<slice>..., AR1, AR10, AR100, AR<slice>... .
 
-    Returns:
-        AP, AP50, AP75, AP<name>..., AR1, AR10, AR100, AR<name>..., means over the categories
-        that have an object in the slice; None if none has.
+    Means over the categories that have an object in the slice; None if none has.
     """
-    everything = names.index("")
-    others = [(s, name) for s, name in enumerate(names) if name]
+    everything = curves.names.index("")
+    others = [(s, name) for s, name in enumerate(curves.names) if name]
     precision, recall = curves.precision, curves.recall
     result = {
         "AP": _mean(precision[:, everything]),
@@ -134,13 +142,11 @@ def figures(curves: Curves, names: Sequence[str]) -> Figures:
     return result
 
 
-def per_class(
-    curves: Curves, names: Sequence[str], categories: Sequence[int]
-) -> dict[int, Figures]:
+def per_class(curves: Curves) -> dict[int, Figures]:
     """AP, AP50, AP75 and AR100 of each category id."""
-    everything = names.index("")
+    everything = curves.names.index("")
     result = {}
-    for k, category in enumerate(categories):
+    for k, category in enumerate(curves.categories):
         precision, recall = curves.precision[k, everything], curves.recall[100][k, everything]
         result[category] = {
             "AP": _mean(precision),

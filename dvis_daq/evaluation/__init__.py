@@ -1,0 +1,1 @@
+"""Evaluators: what a model says of a data set becomes files and figures."""
