@@ -150,6 +150,17 @@ def metadata(name: str) -> Any:
     return entry
 
 
+def files(name: str) -> tuple[Path, Path]:
+    """Annotation file and image root of a registered data set.
+
+    Raises:
+        ValueError: no such name.
+    """
+    _check_name(name)
+    entry = MetadataCatalog.get(name)
+    return Path(entry.json_file), Path(entry.image_root)
+
+
 def _register(name: str, task: str, json_file: Path, images: Path) -> None:
     def read() -> list[Record]:
         _check_task(f"data set '{name}'", task)
