@@ -92,7 +92,7 @@ def score(
         str(category): {"name": truth.categories[category], **row}
         for category, row in per_class(curves).items()
     }
-    result["counts"] = _counts(truth, matches)
+    result["counts"] = _counts(truth, predictions)
     if long_videos is not None:
         result |= _split(truth, matches, names, set(long_videos))
     if seen is not None:
@@ -150,10 +150,10 @@ def _split(
     return {**parts, "AP_split": sum(both) / 2 if len(both) == 2 else None}
 
 
-def _counts(truth: GroundTruth, matches: Sequence[Matches]) -> dict[str, int]:
+def _counts(truth: GroundTruth, predictions: Sequence[PredictedTrack]) -> dict[str, int]:
     return {
         "videos": len(truth.videos),
         "objects": sum(not track.crowd for track in truth.tracks),
         "crowd": sum(track.crowd for track in truth.tracks),
-        "predictions": sum(len(one.scores) for one in matches),
+        "predictions": sum(one.video_id in truth.videos for one in predictions),
     }

@@ -98,6 +98,20 @@ def parse_results(
     return tracks
 
 
+def read_ids(text: str) -> list[int]:
+    """Video ids, given as "3,17,20" or as the name of a file with ids (text or a json list).
+
+    Raises:
+        ValueError: neither a file nor whole numbers.
+    """
+    content = Path(text).read_text(encoding="utf-8") if Path(text).is_file() else text
+    words = re.split(r"[\s,\[\]]+", content.strip("[], \n\r\t"))
+    try:
+        return [int(word) for word in words]
+    except ValueError as error:
+        raise ValueError(f"'{text}' is no file and no list of video ids: {error}") from None
+
+
 def _stream(text: str, source: str) -> Iterator[tuple[int, Any]]:
     """Yields (index, entry) of a json list without holding all decoded entries at once."""
     decode = json.JSONDecoder().raw_decode

@@ -1,0 +1,145 @@
+#!/usr/bin/env python
+"""Scores results against ground truth; with a model, makes the results first.
+
+Examples:
+  results.json of any program, figures on the console and in out.json:
+    python tools/eval.py --task vis --gt gt.json --results results.json --json out.json
+  with AP^ed, event recalls, latency, ghost frames and id switches:
+    python tools/eval.py --task vis --gt gt.json --results results.json --events
+  some videos only, by id or from a file with ids:
+    python tools/eval.py --task vis --gt gt.json --results results.json --videos 3,17,20
+  YouTube-VIS 2022: two parts and the mean of their APs:
+    python tools/eval.py --task vis --gt gt.json --results results.json --long-videos long.txt
+  why emerging objects were missed, from a trace that the model wrote:
+    python tools/eval.py --task vis --gt gt.json --results results.json --explain trace.jsonl
+  a model on DATASETS.TEST of its configuration:
+    python tools/eval.py --config-file configs/ovis/DVIS_DAQ_online_R50.yaml \\
+        --weights daq_ovis_r50.pth --num-gpus 8 --json out.json
+
+--json gets all figures by name, fractions from 0 to 1, null where undefined.
+Exit status: 0 scored, 1 input that cannot be scored, 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a plain checkout
+
+import dvis_daq  # noqa: F401  makes detectron2 importable
+
+from dvis_daq.evaluation.report import table, write_json
+from dvis_daq.evaluation.scoring import score_files
+from dvis_daq.metrics.reading import has_annotations, read_ids
+
+SCORERS = {"vis": score_files}  # by task
+
+
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    files = parser.add_argument_group("score files")
+    files.add_argument("--task", choices=SCORERS, default="vis", help="default: %(default)s")
+    files.add_argument("--gt", metavar="JSON", help="ground truth, YouTube-VIS or OVIS format")
+    files.add_argument("--results", metavar="JSON", help="results.json")
+    model = parser.add_argument_group("run a model first")
+    model.add_argument("--config-file", metavar="YAML")
+    model.add_argument("--weights", metavar="FILE", help="default: MODEL.WEIGHTS of the config")
+    model.add_argument("--num-gpus", type=int, default=1, metavar="N", help="default: 1")
+    model.add_argument("opts", nargs="*", metavar="KEY VALUE", help="change the configuration")
+    parser.add_argument("--json", metavar="JSON", help="write all figures to this file")
+    parser.add_argument("--videos", metavar="IDS", help="only these: 3,17,20 or a file with ids")
+    parser.add_argument(
+        "--long-videos", metavar="IDS", help="score these and the others apart; mean of both APs"
+    )
+    parser.add_argument(
+        "--events", action="store_true", help="figures of objects that emerge and disappear"
+    )
+    parser.add_argument(
+        "--explain", metavar="TRACE", help="why emergences were missed: jsonl written by the model"
+    )
+    parser.set_defaults(num_machines=1, machine_rank=0, dist_url="auto")  # for engine.launch
+    options = parser.parse_args(arguments)
+    by_files = bool(options.gt and options.results)
+    if by_files == bool(options.config_file) or (by_files and (options.weights or options.opts)):
+        parser.error("give either --gt and --results, or --config-file (and --weights)")
+    return options
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    options = parse_arguments(arguments)
+    try:
+        figures = of_model(options) if options.config_file else of_files(options)
+        if options.json:
+            write_json(figures, options.json)
+    except (ValueError, OSError) as error:
+        raise SystemExit(f"error: {error}") from None
+
+
+def of_files(options: argparse.Namespace) -> dict[str, Any]:
+    """Scores --results against --gt."""
+    return show(options, options.gt, options.results)
+
+
+def of_model(options: argparse.Namespace) -> dict[str, Any]:
+    """Runs the model on its test data, then scores the results as if they came from anywhere."""
+    from dvis_daq.config import get_config  # torch, only where it is needed
+    from dvis_daq.data import datasets
+    from dvis_daq.data.loader import register_datasets
+    from dvis_daq.engine.launch import run
+
+    if options.weights:
+        options.opts = [*options.opts, "MODEL.WEIGHTS", options.weights]
+    cfg = get_config(options.config_file, options.opts)
+    run(infer, options, device=cfg.MODEL.DEVICE)
+    register_datasets(cfg)
+    figures = {}
+    for name in cfg.DATASETS.TEST:
+        gt, _ = datasets.files(name)
+        results = Path(cfg.OUTPUT_DIR, "inference", name, "results.json")
+        print(f"{name}: {results}")
+        if has_annotations(gt):
+            figures[name] = show(options, gt, results)
+    return next(iter(figures.values())) if len(figures) == 1 else figures
+
+
+def infer(options: argparse.Namespace) -> None:
+    """One process of the run: writes results.json of each data set."""
+    import dvis_daq.recipes  # noqa: F401  registers the methods
+    from dvis_daq.checkpoint import load_weights
+    from dvis_daq.config import ConfigError, get_config
+    from dvis_daq.engine.evaluate import evaluate
+    from dvis_daq.engine.setup import build_model, setup
+
+    cfg = get_config(options.config_file, options.opts)
+    if not cfg.MODEL.WEIGHTS:
+        raise ConfigError("there are no weights to evaluate; give --weights")
+    setup(cfg, options)
+    model = build_model(cfg)
+    load_weights(model, cfg.MODEL.WEIGHTS, partial=cfg.MODEL.PARTIAL_WEIGHTS)
+    evaluate(cfg, model)
+
+
+def show(options: argparse.Namespace, gt: str | Path, results: str | Path) -> dict[str, Any]:
+    """Scores one pair of files and prints the table."""
+    figures = SCORERS[options.task](
+        gt,
+        results,
+        videos=None if options.videos is None else read_ids(options.videos),
+        long_videos=None if options.long_videos is None else read_ids(options.long_videos),
+        events=options.events,
+        trace_file=options.explain,
+    )
+    print(table(figures))
+    return figures
+
+
+if __name__ == "__main__":
+    main()
