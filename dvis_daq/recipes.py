@@ -15,7 +15,14 @@ from detectron2.modeling import META_ARCH_REGISTRY, build_backbone
 
 from dvis_daq.model import TaskHead, VideoModel
 from dvis_daq.refiner import TemporalRefiner
-from dvis_daq.segmenter import PixelDecoder, QueryDecoder, SegmentationHead, Segmenter, reid_head
+from dvis_daq.segmenter import (
+    PixelDecoder,
+    QueryDecoder,
+    SegmentationHead,
+    Segmenter,
+    reid_head,
+    timm_backbone,  # noqa: F401  registers its backbone
+)
 from dvis_daq.tasks.vis import instances
 from dvis_daq.tasks.vps import panoptic
 from dvis_daq.tasks.vss import semantic
