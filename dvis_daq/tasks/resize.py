@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from dvis_daq.layers import at_least_float32
 from dvis_daq.structures import FrameSizes
 
 PIXEL_BUDGET = 2**25  # pixels of all masks resized at once; 128 MiB in float32
@@ -22,9 +22,8 @@ def unpadded(masks: Tensor, sizes: FrameSizes) -> Tensor:
     Returns:
         (N, T, *sizes.image) logits.
     """
-    masks = masks.to(torch.promote_types(masks.dtype, torch.float32))
     height, width = sizes.image
-    return _bilinear(masks, sizes.padded)[..., :height, :width]
+    return _bilinear(at_least_float32(masks), sizes.padded)[..., :height, :width]
 
 
 def resized(masks: Tensor, sizes: FrameSizes) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from dvis_daq.layers.precision import no_autocast
+from dvis_daq.layers import at_least_float32, no_autocast
 
 EPS = 1e-6
 
@@ -94,5 +94,5 @@ def nearest_initial_queries(rows: Tensor, initial_queries: Tensor) -> Tensor:
 
 
 def _unit(x: Tensor) -> Tensor:
-    x = x.to(torch.promote_types(x.dtype, torch.float32))
+    x = at_least_float32(x)
     return x / (torch.linalg.vector_norm(x, dim=-1, keepdim=True) + EPS)

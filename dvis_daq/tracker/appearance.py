@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dvis_daq.layers.precision import no_autocast
+from dvis_daq.layers import no_autocast
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
+from dvis_daq.layers import at_least_float32, no_autocast
 from dvis_daq.structures import FrameOutputs, Predictions
 from dvis_daq.tracker.state import TrackerStep, TrackState
 
@@ -72,8 +73,13 @@ def most_similar(previous: Tensor, embeds: Tensor) -> Tensor:
     Raises:
         ValueError: the numbers of rows differ.
     """
+    previous, embeds = at_least_float32(previous), at_least_float32(embeds)
     if len(previous) != len(embeds):
         raise ValueError(f"{len(previous)} chains cannot continue in {len(embeds)} queries")
-    unit = [x / torch.linalg.vector_norm(x, dim=-1, keepdim=True) for x in (previous, embeds)]
-    _, chosen = linear_sum_assignment((1 - unit[0] @ unit[1].T).cpu().numpy())
+    first, second = (
+        x / torch.linalg.vector_norm(x, dim=-1, keepdim=True) for x in (previous, embeds)
+    )
+    with no_autocast(first):  # close queries differ by less than half precision resolves
+        cost = (1 - first @ second.T).cpu()
+    _, chosen = linear_sum_assignment(cost.numpy())
     return torch.from_numpy(chosen).to(embeds.device)

@@ -34,31 +34,39 @@ from dvis_daq.tracker.state import (
     tracker_1,
     tracker_1_and_2,
 )
-from tests.parity.golden_utils import Reference, assert_close
+from tests.parity.golden.cases import Arrays, Case, load_cases
 
-Arrays = dict[str, np.ndarray]
 TOLERANCE = 1e-5  # the data allow 1e-4; a correct float64 build is far inside
 Module = TypeVar("Module", bound=nn.Module)
 
 
 @pytest.fixture(scope="module")
-def reference(reference_dir: Path) -> Reference:
-    return Reference(reference_dir)
+def cases(reference_dir: Path) -> dict[str, Case]:
+    return {case.name: case for case in load_cases(reference_dir)}
 
 
 @pytest.fixture(scope="module")
-def units(reference: Reference) -> Arrays:
-    return reference.arrays("units")
+def case(cases: dict[str, Case]) -> Case:
+    return cases["units"]
 
 
-def fill(module: Module, prefix: str, reference: Reference) -> Module:
+@pytest.fixture(scope="module")
+def units(case: Case) -> Arrays:
+    return case.arrays
+
+
+def fill(module: Module, prefix: str, case: Case) -> Module:
     """`module`, which lies at `prefix` in our models, with the weights of the recipe."""
-
-    def official(name: str) -> str:
-        return next(iter(to_official({prefix + name: None})))
-
-    reference.fill(module.double(), reference.case("units")["weight_seed"], official=official)
+    for name, value in module.double().state_dict().items():
+        [official] = to_official({prefix + name: None})
+        filled = case.recipe.fill_tensor(official, value.shape, case.entry["weight_seed"])
+        value.copy_(torch.from_numpy(filled))
     return module.eval()
+
+
+def assert_close(value: Tensor | np.ndarray, expected: np.ndarray) -> None:
+    value = np.asarray(value.detach() if isinstance(value, Tensor) else value)
+    np.testing.assert_allclose(value, expected, rtol=TOLERANCE, atol=TOLERANCE)
 
 
 def double(arrays: Arrays, name: str) -> Tensor:
@@ -72,18 +80,18 @@ def test_momentum(units: Arrays) -> None:
     for feature in sequence[1:]:
         memory = memory.observe(feature[None], torch.tensor([True]))
         means.append(memory.mean)
-    assert_close(torch.cat(means), units["momentum/output"], TOLERANCE)
+    assert_close(torch.cat(means), units["momentum/output"])
 
 
-@pytest.mark.parametrize("case", ["match_more_rows", "match_fewer_rows"])
-def test_nearest_initial_queries(units: Arrays, case: str) -> None:
-    index = nearest_initial_queries(double(units, f"{case}/rows"), double(units, f"{case}/cols"))
-    assert index.tolist() == units[f"{case}/index"].tolist()
+@pytest.mark.parametrize("kind", ["match_more_rows", "match_fewer_rows"])
+def test_nearest_initial_queries(units: Arrays, kind: str) -> None:
+    index = nearest_initial_queries(double(units, f"{kind}/rows"), double(units, f"{kind}/cols"))
+    assert index.tolist() == units[f"{kind}/index"].tolist()
 
 
-def test_query_softmax_attention(units: Arrays, reference: Reference) -> None:
+def test_query_softmax_attention(units: Arrays, case: Case) -> None:
     prefix = "tracker.disappearance.layers.0.cross_attn."
-    layer = fill(QuerySoftmaxAttention(32, 4), prefix, reference)
+    layer = fill(QuerySoftmaxAttention(32, 4), prefix, case)
     names = ("tgt", "memory", "query_pos", "slot_query")
     x, memory, position, anchors = (double(units, f"slot/{name}") for name in names)
     blocked = torch.from_numpy(units["slot/blocked"])
@@ -93,16 +101,16 @@ def test_query_softmax_attention(units: Arrays, reference: Reference) -> None:
         "output_self": {"anchors": x},
     }.items():
         output = layer(x, memory, position=position, **options)
-        assert_close(output, units[f"slot/{name}"], TOLERANCE)
+        assert_close(output, units[f"slot/{name}"])
     share = layer.slot_attn(x + position, anchors)
-    assert_close(torch.einsum("nm,nc->mc", share, x), units["slot/attention_only"], TOLERANCE)
+    assert_close(torch.einsum("nm,nc->mc", share, x), units["slot/attention_only"])
 
 
-def test_appearance_of_masks(units: Arrays, reference: Reference) -> None:
-    tracker = tiny_tracker(reference)
+def test_appearance_of_masks(units: Arrays, case: Case) -> None:
+    tracker = tiny_tracker(case)
     pooled = mask_pool(double(units, "pos/features"), double(units, "pos/mask"))
-    assert_close(pooled, units["pos/pooled"], TOLERANCE)
-    assert_close(tracker.appearance_mlp(pooled), units["pos/embeds"], TOLERANCE)
+    assert_close(pooled, units["pos/pooled"])
+    assert_close(tracker.appearance_mlp(pooled), units["pos/embeds"])
 
 
 RULES = {
@@ -112,12 +120,12 @@ RULES = {
 }
 
 
-@pytest.mark.parametrize("case", RULES)
-def test_tracker(units: Arrays, reference: Reference, case: str) -> None:
-    tracker = tiny_tracker(reference)
-    life = Lifecycle(accept=RULES[case], score=0.03, foreground_score=0.01)
+@pytest.mark.parametrize("variant", RULES)
+def test_tracker(units: Arrays, case: Case, variant: str) -> None:
+    tracker = tiny_tracker(case)
+    life = Lifecycle(accept=RULES[variant], score=0.03, foreground_score=0.01)
     bank, state = TrackBank(dtype=None), tracker.start()
-    golden = {n.split("/")[1]: v for n, v in units.items() if n.startswith(f"{case}/")}
+    golden = {n.split("/")[1]: v for n, v in units.items() if n.startswith(f"{variant}/")}
     slots = cut(golden, "slot")
     for t, (query, kept) in enumerate(zip(cut(golden, "query"), cut(golden, "kept"), strict=True)):
         frame = tiny_frame(units, t)
@@ -128,12 +136,12 @@ def test_tracker(units: Arrays, reference: Reference, case: str) -> None:
         seen = life.seen(state, step, frame)
         state, rows = advance(state, step, seen, life.patience)
         bank.add(state, step, rows, seen)
-        assert_close(step.tracked.logits[-1], query["logits"], TOLERANCE)
+        assert_close(step.tracked.logits[-1], query["logits"])
         area = (step.tracked.masks[-1] > 0).sum((1, 2, 3))
         assert area.tolist() == query["mask_area"].tolist()
         assert state.ids.tolist() == kept["objects"].tolist()
         assert seen[rows].tolist() == kept["visible"].tolist()
-        assert_close(state.appearance.mean, kept["pos_embed"], TOLERANCE)
+        assert_close(state.appearance.mean, kept["pos_embed"])
     sightings = bank.sightings()
     assert sightings.alive.int().argmax(1).tolist() == golden["object_start"].tolist()
     assert sightings.alive.sum(1).tolist() == golden["object_length"].tolist()
@@ -151,7 +159,7 @@ def compare_disappearance(step: TrackerStep, slot: Arrays, tracks: Tensor) -> No
     assert ours[mine].tolist() == theirs[golden].tolist()
     logits = np.empty((len(ours), step.disappearing.logits.shape[-1]))
     logits[golden] = step.disappearing.logits[-1].numpy()[mine]
-    assert_close(logits[: len(slot["logits"])], slot["logits"], TOLERANCE)
+    assert_close(logits[: len(slot["logits"])], slot["logits"])
 
 
 def group_of(tracks: Tensor) -> np.ndarray:
@@ -174,7 +182,7 @@ def cut(golden: Arrays, kind: str) -> list[Arrays]:
     return frames
 
 
-def tiny_tracker(reference: Reference) -> DAQTracker:
+def tiny_tracker(case: Case) -> DAQTracker:
     tracker = DAQTracker(
         hidden_dim=32,
         mask_dim=32,
@@ -184,7 +192,7 @@ def tiny_tracker(reference: Reference) -> DAQTracker:
         feedforward_dim=64,
         background_queries=3,
     )
-    return fill(tracker, "tracker.", reference)
+    return fill(tracker, "tracker.", case)
 
 
 def tiny_frame(units: Arrays, t: int) -> FrameOutputs:
@@ -213,15 +221,15 @@ def test_embedding_tracker(units: Arrays) -> None:
         state, rows = advance(state, step, seen, life.patience)
         bank.add(state, step, rows, seen)
         queries.append(state.queries)
-    assert_close(torch.stack(queries, 1), units["minvis/out_embeds"], TOLERANCE)
+    assert_close(torch.stack(queries, 1), units["minvis/out_embeds"])
     prediction = bank.drain()
-    assert_close(prediction.logits, units["minvis/out_logits"], TOLERANCE)
-    assert_close(prediction.masks, units["minvis/out_masks"], TOLERANCE)
+    assert_close(prediction.logits, units["minvis/out_logits"])
+    assert_close(prediction.masks, units["minvis/out_masks"])
 
 
 @pytest.fixture(scope="module")
-def post(reference: Reference) -> Arrays:
-    return reference.arrays("post_processing")
+def post(cases: dict[str, Case]) -> Arrays:
+    return cases["post_processing"].arrays
 
 
 def prediction_of(post: Arrays) -> tuple[VideoPrediction, FrameSizes]:
@@ -235,7 +243,7 @@ def test_vis(post: Arrays) -> None:
     prediction, sizes = prediction_of(post)
     result = instances(prediction, sizes, max_instances=20)
     order = np.argsort(-post["vis_scores"], kind="stable")
-    assert_close(result["scores"], post["vis_scores"][order], TOLERANCE)
+    assert_close(result["scores"], post["vis_scores"][order])
     assert result["labels"].tolist() == post["vis_labels"][order].tolist()
     assert result["ids"].tolist() == post["vis_ids"][order].tolist()
     count = int(np.prod(post["vis_masks_shape"]))

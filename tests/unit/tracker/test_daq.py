@@ -19,6 +19,7 @@ from tiny_tracker import (
 
 from dvis_daq.structures import FrameOutputs
 from dvis_daq.tracker.appearance import AppearanceMemory
+from dvis_daq.tracker.bank import TrackBank
 from dvis_daq.tracker.daq import DAQTracker
 from dvis_daq.tracker.state import Lifecycle, TrackState, advance, tracker_1
 
@@ -197,6 +198,21 @@ def test_gradients_reach_every_parameter_through_two_frames() -> None:
     total.backward()
     without = [name for name, p in tracker.named_parameters() if p.grad is None]
     assert without == []
+
+
+def test_autocast_leaves_the_state_in_float32() -> None:
+    tracker = make_tracker().float()
+    video = make_video(3)
+    video = FrameOutputs(**{n: v.float() for n, v in vars(video).items() if v is not None})
+    with torch.autocast("cpu", torch.bfloat16):
+        done = follow(tracker, video)
+    state, step, *_ = done[-1]
+    assert step.tracked.logits.dtype == torch.bfloat16
+    assert {state.queries.dtype, state.appearance.mean.dtype} == {torch.float32}
+    bank = TrackBank()
+    for after, step, seen, rows in done:
+        bank.add(after, step, rows, seen)
+    assert bank.drain().logits.dtype == torch.float32
 
 
 def test_more_than_one_frame_is_refused() -> None:

@@ -44,6 +44,12 @@ def test_other_embeddings_can_be_compared() -> None:
     assert torch.equal(state.queries, video.reid[0])
 
 
+def test_half_precision_is_compared_in_float32() -> None:
+    rows = torch.randn(6, 16)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert most_similar(rows, rows.bfloat16()).tolist() == list(range(6))
+
+
 def test_a_changing_number_of_candidates_is_refused() -> None:
     with pytest.raises(ValueError, match="6 chains.*4 queries"):
         most_similar(torch.randn(6, 3), torch.randn(4, 3))
