@@ -54,6 +54,12 @@ class Signature:
             num_queries=state[_QUERIES].shape[0] if _QUERIES in state else None,
         )
 
+    def as_metadata(self) -> dict[str, str]:
+        """The header of a weights file."""
+        sizes = {"num_classes": self.num_classes, "num_queries": self.num_queries}
+        known = {key: str(value) for key, value in sizes.items() if value is not None}
+        return {"parts": ",".join(self.parts), **known}
+
     def __str__(self) -> str:
         sizes = [f"{self.num_classes} classes"] if self.num_classes is not None else []
         sizes += [f"{self.num_queries} queries"] if self.num_queries is not None else []

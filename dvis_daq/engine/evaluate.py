@@ -13,8 +13,11 @@ from torch import nn
 
 from dvis_daq.config import ConfigError
 from dvis_daq.data.loader import build_test_loader
+from dvis_daq.evaluation.vis import VISEvaluator
 
 logger = logging.getLogger(__name__)
+
+EVALUATORS = {"vis": VISEvaluator}  # by MODEL.TASK
 
 
 def evaluate(cfg: CfgNode, model: nn.Module) -> dict[str, Any]:
@@ -41,12 +44,16 @@ def evaluate(cfg: CfgNode, model: nn.Module) -> dict[str, Any]:
 
 
 def build_evaluator(cfg: CfgNode, name: str) -> DatasetEvaluator:
-    """The evaluator of `MODEL.TASK` for one data set."""
-    if cfg.MODEL.TASK != "vis":
-        raise ConfigError(f"there is no evaluator for MODEL.TASK {cfg.MODEL.TASK!r} yet")
-    from dvis_daq.evaluation.vis import VISEvaluator
+    """The evaluator of `MODEL.TASK` for one data set.
 
-    return VISEvaluator(name, output_dir=Path(cfg.OUTPUT_DIR, "inference", name))
+    Raises:
+        ConfigError: a task without an evaluator.
+    """
+    if cfg.MODEL.TASK not in EVALUATORS:
+        known = ", ".join(EVALUATORS)
+        raise ConfigError(f"no evaluator for MODEL.TASK {cfg.MODEL.TASK!r} yet; there is {known}")
+    folder = Path(cfg.OUTPUT_DIR, "inference", name)
+    return EVALUATORS[cfg.MODEL.TASK](name, output_dir=folder)
 
 
 def _evaluate_one(cfg: CfgNode, model: nn.Module, name: str) -> dict[str, Any]:

@@ -27,20 +27,38 @@ def run(
         main: importable from its module.
         args: of Detectron2's argument parser.
         device: `MODEL.DEVICE`.
-
-    Raises:
-        ConfigError: more GPUs than there are.
     """
-    if "TORCHELASTIC_RUN_ID" in os.environ or "LOCAL_RANK" in os.environ:
+    if _under_torchrun():
         _run_under_torchrun(main, args, device)
         return
     count = max(args.num_gpus, 1)
-    available = torch.cuda.device_count()
-    if device != "cpu" and count > available:
-        raise ConfigError(f"--num-gpus {count}, but there are {available}")
-    if device == "cpu" and count > 1 and available:
-        raise ConfigError("on a machine with GPUs, start several CPU processes with torchrun")
     launch(main, count, args.num_machines, args.machine_rank, args.dist_url, args=(args,))
+
+
+def check_processes(num_gpus: int, device: str) -> None:
+    """Refuses more processes than GPUs before any of them is started.
+
+    Args:
+        num_gpus: processes on this machine; 0 is one process.
+        device: `MODEL.DEVICE`.
+
+    Raises:
+        ConfigError: there are not as many GPUs.
+    """
+    if _under_torchrun():
+        return
+    available = torch.cuda.device_count()
+    if device != "cpu" and num_gpus > available:
+        raise ConfigError(
+            f"--num-gpus {num_gpus}, but this machine has {available}; MODEL.DEVICE cpu works "
+            "without a GPU"
+        )
+    if device == "cpu" and num_gpus > 1 and available:
+        raise ConfigError("on a machine with GPUs, start several CPU processes with torchrun")
+
+
+def _under_torchrun() -> bool:
+    return "LOCAL_RANK" in os.environ and "WORLD_SIZE" in os.environ
 
 
 def _run_under_torchrun(

@@ -20,11 +20,11 @@ from dvis_daq.checkpoint import load_weights
 from dvis_daq.data.loader import build_train_loader
 from dvis_daq.engine.checkpointer import Checkpointer
 from dvis_daq.engine.evaluate import evaluate
-from dvis_daq.engine.factory import build_model
 from dvis_daq.engine.hooks import LearningRate, PeriodicCheckpoints
 from dvis_daq.engine.optimizer import build_lr_scheduler, build_optimizer, clip_gradients
 from dvis_daq.engine.precision import Precision
 from dvis_daq.engine.random_state import preserved_random_state, set_random_state
+from dvis_daq.engine.setup import build_model
 
 logger = logging.getLogger(__name__)
 

@@ -1,0 +1,127 @@
+"""tools/train_net.py: a tiny run from start to finish, and its bad inputs."""
+
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+
+from dvis_daq.checkpoint import read_checkpoint
+from tests.conftest import ROOT
+from tests.tools.scripts import load_script
+from tests.unit.data.tiny_vis import write_tiny
+
+CONFIG = """
+_BASE_: {root}/configs/synthetic/MinVIS.yaml
+VERSION: 2
+MODEL:
+  SEM_SEG_HEAD: {{NUM_CLASSES: 3, CONVS_DIM: 32, MASK_DIM: 32}}
+  MASK_FORMER: {{NUM_OBJECT_QUERIES: 5, HIDDEN_DIM: 32, DIM_FEEDFORWARD: 32, DEC_LAYERS: 2}}
+DATASETS:
+  TRAIN: [train_net_tiny]
+  TEST: [train_net_tiny]
+  CUSTOM:
+    - {{NAME: train_net_tiny, TASK: vis, JSON: {json}, IMAGES: {images}}}
+INPUT:
+  MIN_SIZE_TRAIN: [32]
+SOLVER:
+  MAX_ITER: 3
+  IMS_PER_BATCH: 2
+  WARMUP_ITERS: 0
+OUTPUT_DIR: {output}
+"""
+
+
+@pytest.fixture(autouse=True)
+def _quiet_loggers() -> Iterator[None]:
+    """The handlers that a run installs end with its test."""
+    yield
+    for name in ("detectron2", "fvcore", "dvis_daq"):
+        logging.getLogger(name).handlers.clear()
+        logging.getLogger(name).propagate = True
+
+
+@pytest.fixture(scope="module")
+def train_net() -> ModuleType:
+    return load_script("tools/train_net.py")
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A configuration file beside its data."""
+    folder = tmp_path_factory.mktemp("tiny")
+    json_file, images = write_tiny(folder)
+    text = CONFIG.format(root=ROOT, json=json_file, images=images, output=folder / "unused")
+    (folder / "config.yaml").write_text(text)
+    return folder / "config.yaml"
+
+
+def test_trains_resumes_and_hands_out_weights(
+    train_net: ModuleType, tiny: Path, tmp_path: Path
+) -> None:
+    common = ["--config-file", str(tiny), "OUTPUT_DIR", str(tmp_path)]
+    train_net.cli(common)
+    assert (tmp_path / "inference/train_net_tiny/results.json").is_file()
+    assert {"config.yaml", "log.txt", "metrics.json", "model_final.pth"} <= {
+        path.name for path in tmp_path.iterdir()
+    }
+    content = read_checkpoint(tmp_path / "model_final.safetensors")
+    metadata = content["metadata"]
+    assert metadata["recipe"] == "MinVIS"
+    assert metadata["parts"] == "segmenter"
+    assert (metadata["num_classes"], metadata["num_queries"]) == ("3", "5")
+    assert json.loads(metadata["classes"]) == ["dog", "cow", "cat"]
+    assert "MAX_ITER: 3" in metadata["config"]
+
+    train_net.cli(["--config-file", str(tiny), "--resume", "OUTPUT_DIR", str(tmp_path),
+                   "SOLVER.MAX_ITER", "4"])  # fmt: skip
+    lines = (tmp_path / "metrics.json").read_text().splitlines()
+    assert "segm/AP50" in json.loads(lines[-1])
+    assert [json.loads(line)["iteration"] for line in lines] == [2, 3, 3, 4]
+    later = read_checkpoint(tmp_path / "model_final.safetensors")["model"]
+    assert later.keys() == content["model"].keys()
+    assert any(not torch.equal(later[name], content["model"][name]) for name in later)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--config-file", "nowhere.yaml"], "nowhere.yaml: no such configuration file"),
+        (["--config-file", "{tiny}", "SOLVER.NOPE", "1"], "Non-existent key: SOLVER.NOPE"),
+        (["--config-file", "{tiny}", "SOLVER.MAX_ITER", "x"], "SOLVER.MAX_ITER"),
+        (["--config-file", "{tiny}", "MODEL.WEIGHTS", "no.pth"], "no.pth: no such checkpoint"),
+        (["--config-file", "{tiny}", "MODEL.META_ARCHITECTURE", "X"], "choose one of MinVIS"),
+        (["--config-file", "{tiny}", "DATASETS.TRAIN", "('x',)"], "no data set is called 'x'"),
+        (["--config-file", "{tiny}", "--eval-only"], "MODEL.WEIGHTS is empty"),
+        (["--config-file", "{tiny}", "--num-gpus", "99", "MODEL.DEVICE", "cuda"], "--num-gpus 99"),
+    ],
+)
+def test_bad_input_gets_one_line(
+    train_net: ModuleType, tiny: Path, tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    arguments = [word.format(tiny=tiny) for word in arguments]
+    if "nowhere.yaml" not in arguments:
+        arguments += ["OUTPUT_DIR", str(tmp_path)]
+    with pytest.raises(SystemExit) as error:
+        train_net.cli(arguments)
+    assert str(error.value).startswith("error: ")
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_help_has_examples(train_net: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as error:
+        train_net.cli(["--help"])
+    assert error.value.code == 0
+    assert "tools/train_net.py --config-file FILE --resume" in capsys.readouterr().out
+
+
+def test_config_file_is_asked_for(
+    train_net: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        train_net.cli([])
+    assert "--config-file is required" in capsys.readouterr().err

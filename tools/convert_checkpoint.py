@@ -1,0 +1,64 @@
+#!/usr/bin/env python
+"""Renames the weights of a checkpoint: released names to ours, or back.
+
+Reads .pth, .pt, .pkl and .safetensors without executing anything that the file contains.
+"""
+
+import dvis_daq  # noqa: F401  isort: skip
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from dvis_daq.checkpoint import (
+    Signature,
+    from_official,
+    read_checkpoint,
+    to_official,
+    write_weights,
+)
+from dvis_daq.engine.setup import one_line_errors
+
+EXAMPLES = """
+examples:
+  python tools/convert_checkpoint.py released.pth weights.safetensors --to ours
+  python tools/convert_checkpoint.py output/model_final.pth for_the_old_code.pth --to official
+"""
+
+
+def parse_args(argv: Sequence[str]) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("input", metavar="INPUT", help=".pth, .pt, .pkl or .safetensors")
+    parser.add_argument("output", metavar="OUTPUT", help=".safetensors or .pth")
+    parser.add_argument(
+        "--to",
+        choices=("ours", "official"),
+        required=True,
+        help="the names in OUTPUT: of this package, or of the released code",
+    )
+    return parser.parse_args(argv)
+
+
+def convert(source: str, target: str, to: str) -> str:
+    """Converts one file; returns a sentence that says what was written."""
+    content = read_checkpoint(source)
+    state = from_official(content["model"])
+    signature = Signature.of(state)
+    kept = content.get("metadata")
+    kept = kept if isinstance(kept, dict) else {}
+    metadata = {**{k: str(v) for k, v in kept.items()}, **signature.as_metadata(), "names": to}
+    write_weights(target, to_official(state) if to == "official" else state, metadata)
+    return f"{target}: {len(state)} weights ({signature}) with {to} names"
+
+
+def main(argv: Sequence[str]) -> None:
+    args = parse_args(argv)
+    with one_line_errors():
+        print(convert(args.input, args.output, args.to))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

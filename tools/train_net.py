@@ -1,0 +1,87 @@
+#!/usr/bin/env python
+"""Trains a model, or evaluates one with --eval-only."""
+
+import dvis_daq  # isort: skip  (makes detectron2 importable)
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from detectron2.config import CfgNode
+from detectron2.engine import default_argument_parser
+from detectron2.utils import comm
+
+import dvis_daq.recipes  # noqa: F401  registers the methods
+from dvis_daq.checkpoint import load_weights
+from dvis_daq.config import ConfigError, get_config
+from dvis_daq.engine.evaluate import evaluate
+from dvis_daq.engine.export import export_weights
+from dvis_daq.engine.launch import check_processes, run
+from dvis_daq.engine.setup import build_model, one_line_errors, setup
+from dvis_daq.engine.trainer import Trainer, TrainingError
+
+EXAMPLES = """
+examples:
+  python tools/train_net.py --config-file configs/ovis/DVIS_DAQ_online_R50.yaml --num-gpus 8
+  python tools/train_net.py --config-file FILE --resume         # go on after an interruption
+  python tools/train_net.py --config-file FILE --eval-only MODEL.WEIGHTS output/model_final.pth
+  python tools/train_net.py --config-file FILE SOLVER.MAX_ITER 1000 OUTPUT_DIR output/short
+  torchrun --nnodes 2 --nproc-per-node 8 ... tools/train_net.py --config-file FILE
+
+KEY VALUE pairs change the configuration; dvis_daq/config.py explains every key. OUTPUT_DIR gets
+config.yaml, log.txt, metrics.json, TensorBoard events, checkpoints for --resume, and at the end
+model_final.safetensors. One process uses one GPU, or the CPU with MODEL.DEVICE cpu.
+"""
+
+
+def main(args: argparse.Namespace) -> None:
+    """One process of the run."""
+    cfg = get_config(args.config_file, args.opts)
+    with one_line_errors():
+        setup(cfg, args)
+        if args.eval_only:
+            evaluate_weights(cfg)
+            return
+        trainer = Trainer(cfg)
+        trainer.prepare(resume=args.resume)
+    try:
+        trainer.train()
+    except TrainingError as error:
+        raise SystemExit(f"error: {error}") from None
+    if comm.is_main_process():
+        target = Path(cfg.OUTPUT_DIR, "model_final.safetensors")
+        export_weights(cfg, trainer.checkpointer.model, target)
+
+
+def evaluate_weights(cfg: CfgNode) -> None:
+    """Figures of MODEL.WEIGHTS on DATASETS.TEST."""
+    if not cfg.MODEL.WEIGHTS:
+        raise ConfigError("MODEL.WEIGHTS is empty; --eval-only needs the weights to evaluate")
+    model = build_model(cfg)
+    load_weights(model, cfg.MODEL.WEIGHTS, partial=cfg.MODEL.PARTIAL_WEIGHTS)
+    evaluate(cfg, model)
+
+
+def parse_args(argv: Sequence[str]) -> argparse.Namespace:
+    """The command line."""
+    parser = default_argument_parser(epilog=EXAMPLES)
+    parser.description = __doc__
+    parser.set_defaults(dist_url="auto")
+    args = parser.parse_args(argv)
+    if not args.config_file:
+        parser.error("--config-file is required, e.g. configs/synthetic/MinVIS.yaml")
+    return args
+
+
+def cli(argv: Sequence[str]) -> None:
+    """Checks the configuration once, then starts the processes."""
+    args = parse_args(argv)
+    with one_line_errors():
+        cfg = get_config(args.config_file, args.opts)
+        check_processes(args.num_gpus, cfg.MODEL.DEVICE)
+    run(main, args, device=cfg.MODEL.DEVICE)
+
+
+if __name__ == "__main__":
+    cli(sys.argv[1:])
