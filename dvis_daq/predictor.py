@@ -20,7 +20,7 @@ from dvis_daq.config import get_config
 from dvis_daq.data import datasets
 from dvis_daq.data.loader import register_datasets, test_transform
 from dvis_daq.data.transforms import ClipTransform
-from dvis_daq.engine.factory import build_model
+from dvis_daq.engine.setup import build_model
 
 logger = logging.getLogger(__name__)
 

@@ -35,6 +35,7 @@ from tqdm import tqdm
 
 from dvis_daq.checkpoint import write_atomically
 from dvis_daq.data.video_io import FrameSource, VideoWriter, open_frames
+from dvis_daq.engine.setup import one_line_errors
 from dvis_daq.predictor import VideoPredictor
 from dvis_daq.visualization import DEFAULT_PARTS, PARTS, OverlayStyle, draw_tracks
 
@@ -217,16 +218,12 @@ def _bar(text: str, source: FrameSource, limit: int | None) -> tqdm:
     return tqdm(desc=text, total=total, unit="frame", disable=None)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     options = parse_arguments(arguments)
-    try:
+    with one_line_errors():
         run(options)
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -14,7 +14,7 @@ from torch import nn
 from dvis_daq.config import get_config
 from dvis_daq.data.synthetic import Recipe, make_video
 from dvis_daq.data.transforms import ResizeShortestEdge
-from dvis_daq.engine.factory import build_model
+from dvis_daq.engine.setup import build_model
 from dvis_daq.predictor import VideoPredictor
 from tests.conftest import ROOT
 
