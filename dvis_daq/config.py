@@ -76,7 +76,7 @@ def _read_yaml(file: Path) -> dict[str, Any]:
         values = CfgNode.load_yaml_with_base(str(file), allow_unsafe=False)
     except yaml.YAMLError as error:
         raise ConfigError(f"{file} (or a file it names in _BASE_) is no safe YAML: {error}") from None
-    except (AssertionError, FileNotFoundError) as error:
+    except (AssertionError, FileNotFoundError, ValueError) as error:
         raise ConfigError(f"{file}: {error}") from None
     if not isinstance(values, Mapping):
         raise ConfigError(f"{file}: expected a mapping of keys, found {type(values).__name__}")
@@ -107,11 +107,26 @@ def _validate(cfg: CfgNode) -> None:
     _one_of(cfg.MODEL.TASK, "MODEL.TASK", ("vis", "vps", "vss", "vos"))
     _one_of(cfg.MODEL.REFINER.TRAIN_FUSION, "MODEL.REFINER.TRAIN_FUSION", ("thresholds", "mean"))
     _one_of(cfg.SOLVER.PRECISION, "SOLVER.PRECISION", ("fp32", "bf16", "fp16"))
+    if cfg.SOLVER.CACHE_SEGMENTER:
+        _check_fixed_frames(cfg.INPUT)
     if len(cfg.DATASETS.RATIO) not in (0, len(cfg.DATASETS.TRAIN)):
         raise ConfigError(
             f"DATASETS.RATIO has {len(cfg.DATASETS.RATIO)} entries for "
             f"{len(cfg.DATASETS.TRAIN)} data sets in DATASETS.TRAIN; give one each, or none"
         )
+
+
+def _check_fixed_frames(inputs: CfgNode) -> None:
+    """Raises ConfigError when training frames are changed at random."""
+    changes = {
+        "INPUT.MIN_SIZE_TRAIN": len(inputs.MIN_SIZE_TRAIN) > 1,
+        "INPUT.RANDOM_FLIP": inputs.RANDOM_FLIP != "none",
+        "INPUT.CROP.ENABLED": inputs.CROP.ENABLED,
+        "INPUT.COLOR": any(inputs.COLOR.values()),
+    }
+    if any(changes.values()):
+        keys = ", ".join(key for key, changed in changes.items() if changed)
+        raise ConfigError(f"SOLVER.CACHE_SEGMENTER needs frames that never change; look at {keys}")
 
 
 def _one_of(value: str, key: str, choices: tuple[str, ...]) -> None:
@@ -235,6 +250,9 @@ def _add_training(cfg: CfgNode) -> None:
     solver.BACKBONE_MULTIPLIER = 0.1  # learning rate of the backbone over that of the rest
     solver.PRECISION = "fp32"  # fp32 | bf16 | fp16
     solver.ACCUMULATION = 1  # batches a step
+    # Keep the frozen segmenter's outputs of every training frame in memory. Frames must always
+    # look the same: one size, no crop, flip or colour (checked).
+    solver.CACHE_SEGMENTER = False
     cfg.CPU_THREADS = 0  # torch threads a process; 0 leaves torch's choice
     cfg.SEED = 42
 

@@ -20,6 +20,7 @@ from dvis_daq.structures import FrameSizes, VideoPrediction
 from dvis_daq.tracker.bank import TrackBank
 from dvis_daq.tracker.loop import LifeRule, TrackedFrame, track
 from dvis_daq.tracker.state import TrackState
+from dvis_daq.training.cache import SegmentedFrames
 from dvis_daq.training.objectives import Clip, Objective
 
 Video = Mapping[str, Any]
@@ -37,6 +38,7 @@ class VideoModel(nn.Module):
         refiner: polishes whole tracks once a video is over; None for an online model.
         sequence_settings: for `SequenceBank.sequences`, with a refiner.
         objective: the losses; names in `trains` the parts that learn, the others are frozen.
+        cache: keeps what the frozen segmenter said of training frames; None computes it anew.
         window: frames that pass the segmenter at once, at inference.
         mask_dtype: of the masks stored for a video; None keeps that of the network.
     """
@@ -51,6 +53,7 @@ class VideoModel(nn.Module):
         objective: Objective,
         refiner: TemporalRefiner | None = None,
         sequence_settings: Mapping[str, Any] | None = None,
+        cache: SegmentedFrames | None = None,
         window: int = 5,
         mask_dtype: torch.dtype | None = torch.float16,
     ) -> None:
@@ -59,6 +62,7 @@ class VideoModel(nn.Module):
         self.tracker = tracker
         self.refiner = refiner
         self.sequence_settings = dict(sequence_settings or {})
+        self.cache = cache
         self.lifecycle = lifecycle
         self.task = task
         self.objective = objective
@@ -143,7 +147,10 @@ class VideoModel(nn.Module):
         return [part for name, part in children if name not in self.objective.trains]
 
     def _clip(self, video: Video) -> Clip:
-        return Clip(video["images"].to(self.device), video["targets"].to(self.device))
+        images = video["images"].to(self.device)
+        if self.cache is not None:
+            images = self.cache(self.segmenter, images, video["file_names"])
+        return Clip(images, video["targets"].to(self.device))
 
     def _sizes(self, video: Video) -> FrameSizes:
         height, width = video["images"].shape[-2:]

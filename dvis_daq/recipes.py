@@ -29,6 +29,7 @@ from dvis_daq.tasks.vss import semantic
 from dvis_daq.tracker.daq import DAQTracker
 from dvis_daq.tracker.embedding import EmbeddingTracker
 from dvis_daq.tracker.state import EndlessLife, Lifecycle, mean_of_both, tracker_1, tracker_1_and_2
+from dvis_daq.training.cache import SegmentedFrames
 from dvis_daq.training.losses import LossWeights
 from dvis_daq.training.objectives import DAQObjective, FrameObjective, RefinerObjective
 from dvis_daq.training.points import PointSampler
@@ -55,6 +56,7 @@ def DVIS_DAQ_online(cfg: CfgNode) -> VideoModel:
         segmenter=segmenter,
         tracker=build_daq_tracker(cfg, segmenter),
         lifecycle=lifecycle(cfg),
+        cache=segmented_frames(cfg),
         objective=DAQObjective(
             losses=loss_weights(cfg),
             points=point_sampler(cfg),
@@ -76,6 +78,7 @@ def DVIS_DAQ_offline(cfg: CfgNode) -> VideoModel:
         refiner=build_refiner(cfg, segmenter),
         sequence_settings={"max_tracks": cfg.MODEL.REFINER.MAX_TRACKS},
         lifecycle=lifecycle(cfg),
+        cache=segmented_frames(cfg),
         objective=RefinerObjective(
             life=training_life(cfg),
             match_refined_from=cfg.SOLVER.MAX_ITER // 2,
@@ -216,6 +219,11 @@ def stages(cfg: CfgNode) -> list[Stage]:
             )
         found.append(Stage(**settings))
     return found
+
+
+def segmented_frames(cfg: CfgNode) -> SegmentedFrames | None:
+    """A store for the outputs of the frozen segmenter, where the configuration wants one."""
+    return SegmentedFrames() if cfg.SOLVER.CACHE_SEGMENTER else None
 
 
 def inference(cfg: CfgNode) -> dict[str, Any]:

@@ -100,10 +100,11 @@ class FrameOutputs:
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         return replace(self, **{k: v.detach() for k, v in values.items() if v is not None})
 
-    def to(self, device: torch.device | str) -> FrameOutputs:
-        """The same values on another device; stored outputs travel like images."""
+    def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> FrameOutputs:
+        """The same values elsewhere, or in another precision; stored outputs travel like images."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return replace(self, **{k: v.to(device) for k, v in values.items() if v is not None})
+        moved = {k: v.to(device, dtype or v.dtype) for k, v in values.items() if v is not None}
+        return replace(self, **moved)
 
     def predictions(self, frame: int) -> Predictions:
         """What the segmenter says of one frame as `Predictions` with N = Q and T = 1.
