@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -74,12 +75,12 @@ class VideoPredictor:
         if cfg.CPU_THREADS:
             torch.set_num_threads(cfg.CPU_THREADS)
         model = build_model(cfg)
-        load_weights(model, weights, partial=cfg.MODEL.PARTIAL_WEIGHTS)
+        facts = load_weights(model, weights, partial=cfg.MODEL.PARTIAL_WEIGHTS)
         return cls(
             model,
             transform=test_transform(cfg),
             task=cfg.MODEL.TASK,
-            class_names=known_classes(cfg),
+            class_names=known_classes(cfg, facts.get("metadata", {})),
         )
 
     def __call__(
@@ -132,10 +133,17 @@ class VideoPredictor:
         return torch.stack(resized), (shape[0], shape[1])
 
 
-def known_classes(cfg: CfgNode) -> list[str]:
-    """Class names of the first data set in DATASETS.TEST; empty if its json is not at hand."""
-    if not cfg.DATASETS.TEST:
-        return []
+def known_classes(cfg: CfgNode, metadata: Mapping[str, str]) -> list[str]:
+    """Class names that the weights carry, else those of the first data set in DATASETS.TEST.
+
+    Empty, with a warning, if the json of that data set is not at hand.
+
+    Args:
+        metadata: of the weights, see `engine.export`.
+    """
+    names = json.loads(metadata.get("classes", "[]"))
+    if names or not cfg.DATASETS.TEST:
+        return names
     try:
         register_datasets(cfg)
         return list(datasets.metadata(cfg.DATASETS.TEST[0]).thing_classes)

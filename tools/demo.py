@@ -7,7 +7,7 @@ through the video.
 Examples:
   a folder of frames, with the model of the quick start:
     python tools/demo.py --config-file configs/synthetic/MinVIS.yaml \\
-        --weights output/synthetic_minvis/model_final.pth \\
+        --weights output/synthetic_minvis/model_final.safetensors \\
         --input output/synthetic/val/0000 --output output/demo
   a video file on a CPU, contours and ids alone, the first 100 frames:
     python tools/demo.py --config-file configs/ovis/DVIS_DAQ_online_R50.yaml \\

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,12 @@ import pytest
 import torch
 from torch import nn
 
+from dvis_daq.checkpoint import write_weights
 from dvis_daq.config import get_config
-from dvis_daq.data.synthetic import Recipe, make_video
+from dvis_daq.data.synthetic import CLASSES, Recipe, make_video, write_dataset
 from dvis_daq.data.transforms import ResizeShortestEdge
 from dvis_daq.engine.setup import build_model
-from dvis_daq.predictor import VideoPredictor
+from dvis_daq.predictor import VideoPredictor, known_classes
 from tests.conftest import ROOT
 
 CONFIG = ROOT / "configs" / "synthetic" / "MinVIS.yaml"
@@ -67,16 +69,33 @@ def test_class_names() -> None:
 
 def test_from_config_gives_the_model_of_the_checkpoint(tmp_path: Path) -> None:
     model = build_model(get_config(CONFIG, TINY))
-    torch.save({"model": model.state_dict()}, tmp_path / "model.pth")
-    predictor = VideoPredictor.from_config(CONFIG, tmp_path / "model.pth", TINY)
+    path = tmp_path / "model.safetensors"
+    write_weights(path, model.state_dict(), {"classes": json.dumps(["disc", "square"])})
+    predictor = VideoPredictor.from_config(CONFIG, path, TINY)
     for name, value in model.state_dict().items():
         assert torch.equal(value, predictor.model.state_dict()[name]), name
+    assert predictor.class_names == ("disc", "square")
     frames = make_video(Recipe(height=48, width=64, frames=3), "val", 0).frames
     result = predictor(frames)
     assert result["task"] == "vis" and len(result["scores"]) == 10
     for track in result["masks"]:
         assert len(track) == 3
         assert all(mask is None or mask["size"] == [48, 64] for mask in track)
+
+
+def test_class_names_come_from_the_test_data_otherwise(tmp_path: Path) -> None:
+    list(write_dataset(Recipe(height=32, width=32, frames=1, train=0, val=1), tmp_path))
+    name = f"predictor_{tmp_path.name}"
+    files = {"JSON": str(tmp_path / "val.json"), "IMAGES": str(tmp_path / "val")}
+    custom = [{"NAME": name, "TASK": "vis", **files}]
+    opts = [*TINY, "DATASETS.CUSTOM", str(custom), "DATASETS.TEST", f"('{name}',)"]
+    assert known_classes(get_config(CONFIG, opts), {}) == list(CLASSES)
+
+
+def test_unknown_class_names_are_no_error() -> None:
+    missing = [{"NAME": "x", "TASK": "vis", "JSON": "/nowhere/x.json", "IMAGES": "/nowhere"}]
+    opts = [*TINY, "DATASETS.CUSTOM", str(missing), "DATASETS.TEST", "('x',)"]
+    assert known_classes(get_config(CONFIG, opts), {}) == []
 
 
 def test_weights_are_required() -> None:
