@@ -127,12 +127,11 @@ def create_ddp_model(
     Args:
         model: on its device.
         fp16_compression: send gradients in half precision.
-        **kwargs: go to `DistributedDataParallel`.
+        **kwargs: go to `DistributedDataParallel`; `device_ids=None` for a model on the CPU.
     """
     if comm.get_world_size() == 1:
         return model
-    if "device_ids" not in kwargs and next(model.parameters()).is_cuda:
-        kwargs["device_ids"] = [comm.get_local_rank()]
+    kwargs.setdefault("device_ids", [comm.get_local_rank()])
     wrapped = DistributedDataParallel(model, **kwargs)
     if fp16_compression:
         from torch.distributed.algorithms.ddp_comm_hooks import default as comm_hooks

@@ -32,7 +32,7 @@ def setup_logger(
         output: a folder for `log.txt`, or a file ending in `.txt` or `.log`; None for no file.
             Other processes than the main one write to `<file>.rank<n>`.
         distributed_rank: rank of this process; only rank 0 writes to the console.
-        color: colour the console.
+        color: colours on the console, and short names of loggers.
         name: which logger.
         abbrev_name: what the lines call it; `d2` for `detectron2`.
         enable_propagation: also hand the records to the parent loggers.
@@ -44,13 +44,14 @@ def setup_logger(
     if abbrev_name is None:
         abbrev_name = "d2" if name == "detectron2" else name
 
+    plain = logging.Formatter("[%(asctime)s] %(name)s %(levelname)s: %(message)s", _DATE)
     if configure_stdout and distributed_rank == 0:
-        formatter = _Formatter(name, abbrev_name, color=color)
+        formatter = _ConsoleFormatter(name, abbrev_name) if color else plain
         _attach(logger, logging.StreamHandler(stream=sys.stdout), formatter)
     if output is not None:
         file = _log_file(output, distributed_rank)
         file.parent.mkdir(parents=True, exist_ok=True)
-        _attach(logger, logging.FileHandler(file), _Formatter(name, abbrev_name, color=False))
+        _attach(logger, logging.FileHandler(file), plain)
     return logger
 
 
@@ -67,13 +68,11 @@ def _attach(logger: logging.Logger, handler: logging.Handler, formatter: logging
     logger.addHandler(handler)
 
 
-class _Formatter(logging.Formatter):
-    """Shortens the logger's name, and marks warnings and errors."""
+class _ConsoleFormatter(logging.Formatter):
+    """Coloured, with a shortened name."""
 
-    def __init__(self, name: str, short: str, *, color: bool) -> None:
-        self._paint = colored if color else _plain
-        head = self._paint("[%(asctime)s %(name)s]:", "green")
-        super().__init__(f"{head} %(message)s", datefmt=_DATE)
+    def __init__(self, name: str, short: str) -> None:
+        super().__init__(colored("[%(asctime)s %(name)s]:", "green") + " %(message)s", _DATE)
         self._name, self._short = name, short
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 (name of the base)
@@ -82,9 +81,5 @@ class _Formatter(logging.Formatter):
             shown.name = self._short + shown.name[len(self._name) :]
         line = super().formatMessage(shown)
         if record.levelno >= logging.WARNING:
-            line = f"{self._paint(record.levelname, 'red')} {line}"
+            line = f"{colored(record.levelname, 'red')} {line}"
         return line
-
-
-def _plain(text: str, _: str) -> str:
-    return text
