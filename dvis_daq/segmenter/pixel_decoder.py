@@ -47,7 +47,6 @@ class PixelDecoder(nn.Module):
         heads, points: of the deformable attention.
         ffn_dim: hidden width of the encoder's feed-forward blocks.
         num_layers: encoder layers.
-        dropout: in the encoder, 0..1.
 
     Raises:
         ValueError: a map of `transformer_features` is missing or finer than one of the others.
@@ -64,7 +63,6 @@ class PixelDecoder(nn.Module):
         points: int = 4,
         ffn_dim: int = 1024,
         num_layers: int = 6,
-        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.coarse, self.fine = _split(input_shape, transformer_features)
@@ -82,7 +80,6 @@ class PixelDecoder(nn.Module):
             points=points,
             ffn_dim=ffn_dim,
             num_layers=num_layers,
-            dropout=dropout,
         )
         for index, name in enumerate(self.fine, start=1):
             adapter = NormConv(input_shape[name].channels, hidden_dim, kernel_size=1)
@@ -128,7 +125,6 @@ class DeformableEncoder(nn.Module):
         points: int,
         ffn_dim: int,
         num_layers: int,
-        dropout: float,
     ) -> None:
         super().__init__()
         self.level_embed = nn.Parameter(torch.randn(levels, dim))
@@ -137,7 +133,6 @@ class DeformableEncoder(nn.Module):
                 MSDeformableAttention(dim, heads=heads, levels=levels, points=points),
                 dim=dim,
                 ffn_dim=ffn_dim,
-                dropout=dropout,
             )
             for _ in range(num_layers)
         )
@@ -163,16 +158,13 @@ class DeformableEncoder(nn.Module):
 class EncoderLayer(nn.Module):
     """Post-norm deformable self-attention and feed-forward block."""
 
-    def __init__(
-        self, attention: MSDeformableAttention, *, dim: int, ffn_dim: int, dropout: float
-    ) -> None:
+    def __init__(self, attention: MSDeformableAttention, *, dim: int, ffn_dim: int) -> None:
         super().__init__()
         self.self_attn = attention
         self.norm1 = nn.LayerNorm(dim)
         self.linear1 = nn.Linear(dim, ffn_dim)
         self.linear2 = nn.Linear(ffn_dim, dim)
         self.norm2 = nn.LayerNorm(dim)
-        self.dropout = nn.Dropout(dropout)
         xavier_matrices(self.linear1)
         xavier_matrices(self.linear2)
 
@@ -181,9 +173,8 @@ class EncoderLayer(nn.Module):
     ) -> Tensor:
         """One layer over tokens (T, S, C) with position (S, C) and reference points (S, 2)."""
         read = self.self_attn(x + position, reference, x, sizes)
-        x = self.norm1(x + self.dropout(read))
-        hidden = self.dropout(F.relu(self.linear1(x)))
-        return self.norm2(x + self.dropout(self.linear2(hidden)))
+        x = self.norm1(x + read)
+        return self.norm2(x + self.linear2(F.relu(self.linear1(x))))
 
 
 class NormConv(nn.Conv2d):
