@@ -14,11 +14,14 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a plain checkout
 
 import torch
 from torch import Tensor, nn
@@ -35,8 +38,8 @@ CONFIG = Path(__file__).parents[1] / "configs" / "ovis" / "DVIS_DAQ_online_R50.y
 PARTS = ("emergence", "disappearance", "head", "mask_feature_proj", "appearance_mlp")
 
 
-def main() -> None:
-    args = parse()
+def main(argv: Sequence[str] | None = None) -> None:
+    args = build_parser().parse_args(argv)
     if args.threads:
         torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
@@ -58,7 +61,7 @@ def main() -> None:
         args.out.write_text(json.dumps(result | {"rows": rows}, indent=2) + "\n")
 
 
-def parse() -> argparse.Namespace:
+def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -71,7 +74,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--segmenter", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--out", type=Path, help="JSON file")
-    return parser.parse_args()
+    return parser
 
 
 def measure(
