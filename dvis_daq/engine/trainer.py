@@ -56,10 +56,14 @@ class Trainer(TrainerBase):
         self._random: dict[str, Any] | None = None
         module = build_model(cfg)
         self.optimizer = build_optimizer(cfg, module)
-        self.precision = Precision(cfg.SOLVER.PRECISION, next(module.parameters()).device)
+        device = next(module.parameters()).device
+        self.precision = Precision(cfg.SOLVER.PRECISION, device)
         # Not every parameter has a share in every loss: re-id heads, or stages of a training.
         self.model = create_ddp_model(
-            module.train(), broadcast_buffers=False, find_unused_parameters=True
+            module.train(),
+            device_ids=[device.index] if device.type == "cuda" else None,
+            broadcast_buffers=False,
+            find_unused_parameters=True,
         )
         self.checkpointer = Checkpointer(module, cfg.OUTPUT_DIR, trainer=self)
         self.register_hooks(self._make_hooks())
