@@ -18,7 +18,8 @@ from dvis_daq.checkpoint.files import CheckpointError
 
 Value = TypeVar("Value")
 
-# released name -> our name; {} is the number of a layer; what follows a row stays as it is
+# released name -> our name; {} is the number of a layer; what follows a row stays as it is.
+# The trackers of DVIS-DAQ and DVIS++ share released names, so they share ours.
 OFFICIAL_NAMES: dict[str, str] = {
     "backbone": "segmenter.backbone",
     "sem_seg_head": "segmenter.sem_seg_head",
@@ -30,6 +31,7 @@ OFFICIAL_NAMES: dict[str, str] = {
     "tracker.new_ins_embeds": "tracker.emergence_query",
     "tracker.bg_slots": "tracker.background_queries",
     "tracker.pos_embed": "tracker.appearance_mlp",
+    "tracker.ref_proj": "tracker.reference_mlp",
     "tracker.decoder_norm": "tracker.head.norm",
     "tracker.class_embed": "tracker.head.class_embed",
     "tracker.mask_embed": "tracker.head.mask_embed",

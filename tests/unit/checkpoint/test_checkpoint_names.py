@@ -31,8 +31,8 @@ MANIFESTS = [
 
 
 def test_table_is_one_to_one() -> None:
-    assert len(OFFICIAL_NAMES) == 23
-    assert len(set(OFFICIAL_NAMES.values())) == 23
+    assert len(OFFICIAL_NAMES) == 24
+    assert len(set(OFFICIAL_NAMES.values())) == 24
     assert not set(OFFICIAL_NAMES) & set(OFFICIAL_NAMES.values())
 
 
@@ -54,7 +54,7 @@ def test_released_names_round_trip(manifest: str, reference_dir: Path) -> None:
     assert from_official(ours) == ours
 
 
-@pytest.mark.parametrize("manifest", [m for m in MANIFESTS if m.startswith("DAQ")])
+@pytest.mark.parametrize("manifest", [m for m in MANIFESTS if m.startswith(("DAQ", "DVIS"))])
 def test_no_released_word_is_left_in_tracker_and_refiner(
     manifest: str, reference_dir: Path
 ) -> None:
