@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import torch
 from detectron2.checkpoint import DetectionCheckpointer
 
 from dvis_daq.checkpoint import (
+    CheckpointError,
     DamagedCheckpointError,
     load_state,
     read_checkpoint,
@@ -49,6 +49,26 @@ class Checkpointer(DetectionCheckpointer):
         tag = Path(self.save_dir, "last_checkpoint")
         write_atomically(tag, lambda file: file.write(last_filename_basename.encode()))
 
+    def load(self, path: str, checkpointables: list[str] | None = None) -> dict[str, Any]:
+        """Loads one checkpoint of this very model.
+
+        Args:
+            path: see `read_checkpoint`.
+            checkpointables: what to load beside the model; None for all that the file holds.
+
+        Returns:
+            What the file holds beside the model and the checkpointables.
+
+        Raises:
+            CheckpointError, FileNotFoundError: the file cannot be used.
+        """
+        content = read_checkpoint(path)
+        load_state(self.model, content.pop("model"), source=str(path))
+        for name in self.checkpointables if checkpointables is None else checkpointables:
+            if name in content:
+                self.checkpointables[name].load_state_dict(content.pop(name))
+        return content
+
     def resume(self) -> dict[str, Any] | None:
         """Loads the newest checkpoint of `save_dir` that is whole.
 
@@ -56,27 +76,23 @@ class Checkpointer(DetectionCheckpointer):
             What it holds beside the model and the checkpointables; None if there is none.
 
         Raises:
-            CheckpointError: none is whole, or it is of another model.
+            CheckpointError: none is whole, or it is of another model or of none in training.
         """
         files = self._newest_first()
         for file in files:
             try:
-                return self.load(str(file))
+                content = self.load(str(file))
             except DamagedCheckpointError as error:
                 logger.warning("%s; trying the checkpoint before it", error)
+                continue
+            if "iteration" not in content:
+                raise CheckpointError(f"{file}: holds weights only, no training to resume")
+            return content
         if files:
-            raise DamagedCheckpointError(
-                f"{self.save_dir}: all {len(files)} checkpoints are damaged"
-            )
+            raise CheckpointError(f"{self.save_dir}: all {len(files)} checkpoints are damaged")
         return None
 
     def _newest_first(self) -> list[Path]:
         files = list(Path(self.save_dir).glob("model_*.pth"))
-        tagged = self.get_checkpoint_file() if self.has_checkpoint() else ""
-        return sorted(files, key=lambda f: (str(f) == tagged, f.stat().st_mtime_ns), reverse=True)
-
-    def _load_file(self, f: str | os.PathLike[str]) -> dict[str, Any]:
-        return {"file": str(f), **read_checkpoint(f)}
-
-    def _load_model(self, checkpoint: dict[str, Any]) -> None:
-        load_state(self.model, checkpoint.pop("model"), source=checkpoint.pop("file"))
+        tagged = Path(self.get_checkpoint_file()).name if self.has_checkpoint() else ""
+        return sorted(files, key=lambda f: (f.name == tagged, f.stat().st_mtime_ns), reverse=True)

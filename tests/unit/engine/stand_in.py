@@ -17,20 +17,25 @@ from dvis_daq.config import get_config
 
 
 class StandIn(nn.Module):
-    """Two parts, a random number in each loss, and one loss that depends on the iteration."""
+    """A random number in one loss; the other depends on the iteration.
 
-    def __init__(self) -> None:
+    Args:
+        chance: with dropout and the random number.
+    """
+
+    def __init__(self, chance: bool = True) -> None:
         super().__init__()
+        self.chance = chance
         self.segmenter = nn.ModuleDict({"backbone": nn.Linear(4, 8)})
-        self.tracker = nn.Sequential(nn.LayerNorm(8), nn.Linear(8, 8), nn.Dropout(0.5))
+        self.tracker = nn.Sequential(nn.LayerNorm(8), nn.Linear(8, 8), nn.Dropout(0.5 * chance))
         self.queries = nn.Embedding(3, 8)
 
     def forward(self, videos: list[dict[str, Any]]) -> Any:
-        x = torch.stack([video["images"] for video in videos])
+        x = torch.stack([video["images"] for video in videos]).to(self.queries.weight)
         y = self.tracker(self.segmenter["backbone"](x)) @ self.queries.weight.T
         if not self.training:
             return [{"score": float(row.sum())} for row in y]
-        noise = torch.rand(())
+        noise = torch.rand(()) if self.chance else 0.5
         return {
             "loss_a": (y - noise).square().mean(),
             "loss_b": y.abs().mean() * (1 + get_event_storage().iter),
@@ -41,6 +46,13 @@ class StandIn(nn.Module):
 def stand_in(cfg: CfgNode) -> nn.Module:
     torch.manual_seed(1)
     return StandIn()
+
+
+@META_ARCH_REGISTRY.register()
+def certain_stand_in(cfg: CfgNode) -> nn.Module:
+    """Without chance, in double precision."""
+    torch.manual_seed(1)
+    return StandIn(chance=False).double()
 
 
 def stand_in_config(output: Path, *opts: Any) -> CfgNode:
