@@ -165,7 +165,7 @@ class Lifecycle:
         first_score: 0..1, on the first frame a candidate is born when the *segmenter* scores
             it above this; the paper is silent, the released weights are used so.
         foreground_score: 0..1, tracker 2 calls a track present above it.
-        patience: frames in a row that a track survives unseen, less one.
+        patience: frames in a row without a sighting after which a track ends.
     """
 
     accept: AcceptanceRule = tracker_1_and_2
