@@ -93,13 +93,15 @@ def run(options: argparse.Namespace) -> None:
     """The whole demo.
 
     Raises:
-        ValueError, OSError: something given is missing or does not fit.
+        ValueError, OSError, SystemExit: something given is missing or does not fit.
     """
     style = OverlayStyle(parts=_split(options.draw), min_side=options.min_side)
     source = open_frames(options.input)
     predictor = VideoPredictor.from_config(options.config_file, options.weights, options.opts)
     if predictor.task != "vis":
-        raise ValueError(f"the demo draws instances (MODEL.TASK vis), not '{predictor.task}'")
+        raise SystemExit(
+            f"error: the demo draws instances (MODEL.TASK vis), not '{predictor.task}'"
+        )
     wanted = _wanted_classes(options.classes, predictor.class_names)
     started = time.perf_counter()
     result = _segment(predictor, source, options.max_frames)
@@ -205,7 +207,7 @@ def _wanted_classes(text: str | None, known: Sequence[str]) -> list[str] | None:
     wanted = _split(text)
     for name in wanted:
         if known and name not in known:
-            raise ValueError(f"--classes: no class '{name}'; there are {', '.join(known)}")
+            raise SystemExit(f"error: --classes: no class '{name}'; there are {', '.join(known)}")
     return wanted
 
 

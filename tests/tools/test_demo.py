@@ -20,7 +20,9 @@ from dvis_daq.data.video_io import VideoWriter, open_frames
 from dvis_daq.predictor import VideoPredictor
 from dvis_daq.tasks.vis import encode
 from tests.conftest import ROOT
-from tools import demo
+from tests.tools.scripts import load_script
+
+demo = load_script("tools/demo.py")
 
 FRAMES = make_video(Recipe(height=48, width=64, frames=6), "val", 0).frames
 
