@@ -160,6 +160,6 @@ def prepare() -> Detectron2Choice:
     if problem:
         logger.warning(problem)
     choice = provide_detectron2()
-    surprising = choice.reason and VARIABLE not in os.environ
+    surprising = choice.reason and not os.environ.get(VARIABLE)
     logger.log(logging.WARNING if surprising else logging.INFO, "%s", choice)
     return choice
