@@ -32,7 +32,6 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a plain checkout
 
 import dvis_daq  # noqa: F401  makes detectron2 importable
-
 from dvis_daq.evaluation.report import table, write_json
 from dvis_daq.evaluation.scoring import score_files
 from dvis_daq.metrics.reading import has_annotations, read_ids
