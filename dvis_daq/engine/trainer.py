@@ -61,7 +61,7 @@ class Trainer(TrainerBase):
         # Not every parameter has a share in every loss: re-id heads, or stages of a training.
         self.model = create_ddp_model(
             module.train(),
-            device_ids=[device.index] if device.type == "cuda" else None,
+            device_ids=None if device.index is None else [device.index],  # None: on the CPU
             broadcast_buffers=False,
             find_unused_parameters=True,
         )
