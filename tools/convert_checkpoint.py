@@ -1,7 +1,8 @@
 #!/usr/bin/env python
 """Renames the weights of a checkpoint: released names to ours, or back.
 
-Reads .pth, .pt, .pkl and .safetensors without executing anything that the file contains.
+Reads .pth, .pt, .pkl and .safetensors without executing anything that the file contains; also
+the Mask2Former checkpoints of the transformers library.
 """
 
 import dvis_daq  # noqa: F401  isort: skip
@@ -13,6 +14,8 @@ from collections.abc import Sequence
 from dvis_daq.checkpoint import (
     Signature,
     from_official,
+    from_transformers,
+    is_transformers,
     read_checkpoint,
     to_official,
     write_weights,
@@ -45,7 +48,10 @@ def parse_args(argv: Sequence[str]) -> argparse.Namespace:
 def convert(source: str, target: str, to: str) -> str:
     """Converts one file; returns a sentence that says what was written."""
     content = read_checkpoint(source)
-    state = from_official(content["model"])
+    weights = content["model"]
+    if is_transformers(weights):
+        weights = from_transformers(weights)
+    state = from_official(weights)
     signature = Signature.of(state)
     kept = content.get("metadata")
     kept = kept if isinstance(kept, dict) else {}

@@ -14,6 +14,7 @@ from dvis_daq.checkpoint.names import (
     register_official_names,
     to_official,
 )
+from dvis_daq.checkpoint.transformers_names import from_transformers, is_transformers
 
 __all__ = [
     "OFFICIAL_NAMES",
@@ -22,6 +23,8 @@ __all__ = [
     "Signature",
     "compare",
     "from_official",
+    "from_transformers",
+    "is_transformers",
     "load_state",
     "load_weights",
     "read_checkpoint",

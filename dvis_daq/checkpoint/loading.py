@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from dvis_daq.checkpoint.files import CheckpointError, read_checkpoint
 from dvis_daq.checkpoint.names import from_official
+from dvis_daq.checkpoint.transformers_names import from_transformers, is_transformers
 
 logger = logging.getLogger(__name__)
 
@@ -103,6 +104,8 @@ def load_state(
 ) -> None:
     """`load_weights` from a mapping; `source` names it in messages."""
     own = model.state_dict()
+    if is_transformers(state):
+        state = from_transformers(state)
     given = _with_backbone_prefix(from_official(state), own)
     fit = compare(own, given)
     _check(fit, source, Signature.of(given), Signature.of(own), trains=trains, partial=partial)

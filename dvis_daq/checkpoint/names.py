@@ -63,12 +63,12 @@ def from_official(mapping: Mapping[str, Value]) -> dict[str, Value]:
         CheckpointError: two keys get the same name.
     """
     kept = {key: value for key, value in mapping.items() if not _NOT_WEIGHTS.fullmatch(key)}
-    return _rename(kept, lambda key: _TO_OURS(key.replace(*_OLD_QUERIES)))
+    return _rename(kept, _to_ours)
 
 
 def to_official(mapping: Mapping[str, Value]) -> dict[str, Value]:
     """Renames our keys to those of the release; the inverse of `from_official`."""
-    return _rename(mapping, _TO_OFFICIAL)
+    return _rename(mapping, _to_official)
 
 
 def register_official_names(model: nn.Module) -> None:
@@ -79,26 +79,43 @@ def register_official_names(model: nn.Module) -> None:
     model.register_load_state_dict_pre_hook(_accept_official)
 
 
-class _Renamer:
-    """Renames the head of a name by a table whose rows may hold one number, `{}`."""
+class Renamer:
+    """Renames the head of a name by a table of whole words; the tail stays.
+
+    Args:
+        table: name -> new name. `{}` stands for a number; in the new name `{+1}` is that
+            number plus one.
+    """
 
     def __init__(self, table: Mapping[str, str]) -> None:
-        rows = sorted(table.items(), key=lambda row: -len(row[0]))
-        self._targets = [target for _, target in rows]
-        patterns = (re.escape(source).replace(r"\{\}", r"\d+") for source, _ in rows)
-        self._pattern = re.compile(rf"(?:{'|'.join(f'({p})' for p in patterns)})(?=\.|$)")
+        self._rows = [
+            (re.compile(re.escape(old).replace(r"\{\}", r"(\d+)") + r"(?=\.|$)"), new)
+            for old, new in table.items()
+        ]
 
-    def __call__(self, name: str) -> str:
-        match = self._pattern.match(name)
-        if match is None:
-            return name
-        number = re.search(r"\.(\d+)$", match[0]) or re.search(r"\.(\d+)\.", match[0])
-        head = self._targets[(match.lastindex or 1) - 1].format(number[1] if number else "")
-        return head + name[match.end() :]
+    def __call__(self, name: str) -> str | None:
+        """The new name; None if no row fits."""
+        for pattern, new in self._rows:
+            match = pattern.match(name)
+            if match is not None:
+                numbers = map(int, match.groups())
+                head = _NUMBER.sub(lambda m: str(next(numbers) + int(m[1] or 0)), new)  # noqa: B023
+                return head + name[match.end() :]
+        return None
 
 
-_TO_OURS = _Renamer(OFFICIAL_NAMES)
-_TO_OFFICIAL = _Renamer({ours: official for official, ours in OFFICIAL_NAMES.items()})
+_NUMBER = re.compile(r"\{([+-]\d+)?\}")
+_TO_OURS = Renamer(OFFICIAL_NAMES)
+_TO_OFFICIAL = Renamer({ours: official for official, ours in OFFICIAL_NAMES.items()})
+
+
+def _to_ours(name: str) -> str:
+    name = name.replace(*_OLD_QUERIES)
+    return _TO_OURS(name) or name
+
+
+def _to_official(name: str) -> str:
+    return _TO_OFFICIAL(name) or name
 
 
 def _rename(mapping: Mapping[str, Value], rename: Callable[[str], str]) -> dict[str, Value]:

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from dvis_daq.checkpoint import from_transformers
 from dvis_daq.segmenter import PixelDecoder, QueryDecoder, SegmentationHead
 
 transformers = pytest.importorskip("transformers")
@@ -14,45 +15,6 @@ SIZES = {"hidden": 64, "mask": 32, "heads": 4, "queries": 8, "classes": 5}
 ENCODER_LAYERS, DECODER_LAYERS = 2, 4
 BACKBONE_WIDTHS = {"res2": 16, "res3": 32, "res4": 48, "res5": 64}
 Shape = namedtuple("Shape", "channels stride")
-
-# (ours, theirs), for a whole name or the part of it before a layer's own parameters.
-HEAD_NAMES = [
-    ("pixel_decoder.transformer.level_embed", "pixel_level_module.decoder.level_embed"),
-    ("pixel_decoder.input_proj.", "pixel_level_module.decoder.input_projections."),
-    ("pixel_decoder.mask_features.", "pixel_level_module.decoder.mask_projection."),
-    ("pixel_decoder.adapter_1.norm.", "pixel_level_module.decoder.adapter_1.1."),
-    ("pixel_decoder.adapter_1.", "pixel_level_module.decoder.adapter_1.0."),
-    ("pixel_decoder.layer_1.norm.", "pixel_level_module.decoder.layer_1.1."),
-    ("pixel_decoder.layer_1.", "pixel_level_module.decoder.layer_1.0."),
-    ("predictor.query_feat.", "transformer_module.queries_features."),
-    ("predictor.query_embed.", "transformer_module.queries_embedder."),
-    ("predictor.level_embed.", "transformer_module.level_embed."),
-    ("predictor.decoder_norm.", "transformer_module.decoder.layernorm."),
-    ("predictor.class_embed.", "class_predictor."),
-    *(
-        (
-            f"predictor.mask_embed.layers.{i}.",
-            f"transformer_module.decoder.mask_predictor.mask_embedder.{i}.0.",
-        )
-        for i in range(3)
-    ),
-]
-ENCODER_NAMES = [
-    ("self_attn.", "self_attn."),
-    ("norm1.", "self_attn_layer_norm."),
-    ("linear1.", "fc1."),
-    ("linear2.", "fc2."),
-    ("norm2.", "final_layer_norm."),
-]
-DECODER_NAMES = [
-    ("cross_attention_layers.{}.multihead_attn.", "cross_attn."),
-    ("cross_attention_layers.{}.norm.", "cross_attn_layer_norm."),
-    ("self_attention_layers.{}.self_attn.", "self_attn."),
-    ("self_attention_layers.{}.norm.", "self_attn_layer_norm."),
-    ("ffn_layers.{}.linear1.", "fc1."),
-    ("ffn_layers.{}.linear2.", "fc2."),
-    ("ffn_layers.{}.norm.", "final_layer_norm."),
-]
 
 
 @pytest.fixture(scope="module")
@@ -103,37 +65,15 @@ def head(peer) -> SegmentationHead:
             **options,
         ),
     )
-    head.load_state_dict(rename(peer.state_dict()), strict=True)
+    head.load_state_dict(released_names(peer.state_dict()), strict=True)
     return head
 
 
-def rename(theirs: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Their weights under our names."""
-    theirs = pack_projections({key.removeprefix("model."): v for key, v in theirs.items()})
-    table = list(HEAD_NAMES)
-    for i in range(ENCODER_LAYERS):
-        ours = f"pixel_decoder.transformer.encoder.layers.{i}."
-        layer = f"pixel_level_module.decoder.encoder.layers.{i}."
-        table += [(ours + a, layer + b) for a, b in ENCODER_NAMES]
-    for i in range(DECODER_LAYERS):
-        layer = f"transformer_module.decoder.layers.{i}."
-        table += [("predictor.transformer_" + a.format(i), layer + b) for a, b in DECODER_NAMES]
-    return {
-        ours + key[len(start) :]: value
-        for ours, start in table
-        for key, value in theirs.items()
-        if key.startswith(start)
-    }
-
-
-def pack_projections(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Their self-attention keeps query, key and value projections apart; ours is one matrix."""
-    packed = dict(weights)
-    for key in weights:
-        if ".q_proj." in key:
-            parts = [packed.pop(key.replace("q_proj", f"{name}_proj")) for name in "qkv"]
-            packed[key.replace("q_proj.", "in_proj_")] = torch.cat(parts)
-    return packed
+def released_names(theirs: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Their weights under the names of the head."""
+    prefix = "sem_seg_head."
+    renamed = from_transformers(theirs).items()
+    return {name.removeprefix(prefix): v for name, v in renamed if name.startswith(prefix)}
 
 
 @pytest.mark.parametrize("size", [(64, 96), (83, 133)])  # even maps; odd maps on every level
