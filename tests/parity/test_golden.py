@@ -15,7 +15,8 @@ from tests.parity.golden.run import PRODUCERS, verdicts
 VIDEOS = [
     name
     for name in PRODUCERS
-    if name.startswith(("online_", "offline_", "train_offline_")) and name != "online_ovis_r50_14f"
+    if name.startswith(("online_", "offline_", "train_offline_", "train_ctvis", "minvis", "ctvis"))
+    and name != "online_ovis_r50_14f"
 ]
 
 

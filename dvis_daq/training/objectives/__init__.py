@@ -6,8 +6,18 @@ learn; the model freezes the others.
 """
 
 from dvis_daq.training.objectives.base import Clip, Objective
+from dvis_daq.training.objectives.contrastive import ContrastiveObjective
 from dvis_daq.training.objectives.daq import DAQObjective
 from dvis_daq.training.objectives.frame import FrameObjective
+from dvis_daq.training.objectives.referring import ReferringObjective
 from dvis_daq.training.objectives.refiner import RefinerObjective
 
-__all__ = ["Clip", "DAQObjective", "FrameObjective", "Objective", "RefinerObjective"]
+__all__ = [
+    "Clip",
+    "ContrastiveObjective",
+    "DAQObjective",
+    "FrameObjective",
+    "Objective",
+    "ReferringObjective",
+    "RefinerObjective",
+]

@@ -9,9 +9,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from dvis_daq.refiner import SequenceBank, TemporalRefiner, TrackSequences
+from dvis_daq.refiner import SequenceBank, SequenceRules, TemporalRefiner, TrackSequences
 from dvis_daq.structures import Assignment, ClipTargets, FrameOutputs, Predictions
 from dvis_daq.tracker.loop import LifeRule, Tracker, track
+from dvis_daq.training.class_memory import TrackContrast, TrackEmbeddings
+from dvis_daq.training.contrastive import pairs_before_last
 from dvis_daq.training.losses import LossWeights
 from dvis_daq.training.matching import match_clip
 from dvis_daq.training.objectives.base import Clip, Parts, fit_targets, segment_clips
@@ -35,14 +37,16 @@ class RefinerObjective:
     Attributes:
         life: life cycle of the tracks in a training clip.
         match_refined_from: iteration from which the refined predictions are matched.
-        max_tracks: tracks of a clip at most; chains of candidates fill the rest.
+        sequences: how tracks become what the refiner reads, as at inference.
+        contrast: contrastive loss on the refined tracks (DVIS++); None for none.
         losses: weights.
         points: source of the points at which masks are compared.
     """
 
     life: LifeRule
     match_refined_from: int
-    max_tracks: int
+    sequences: SequenceRules
+    contrast: TrackContrast | None = None
     losses: LossWeights = field(default_factory=LossWeights)
     points: PointSampler = field(default_factory=PointSampler)
     trains: ClassVar[tuple[str, ...]] = ("refiner",)
@@ -59,10 +63,12 @@ class RefinerObjective:
             segmented = segment_clips(model.segmenter, clips)
         pairs: list[tuple[Predictions, ClipTargets]] = []
         matches: list[list[Assignment]] = []
+        embedded: list[TrackEmbeddings] = []
         for clip, frames in zip(clips, segmented, strict=True):
             targets = fit_targets(clip.targets, frames)
             tracks = self.tracks(model.tracker, frames)
-            refined = model.refiner(tracks.queries.transpose(0, 1), frames.embeds)
+            read = self.sequences.candidates(frames)
+            refined = model.refiner(tracks.queries.transpose(0, 1), read, tracks.padded.T)
             predictions = model.refiner.predict(refined, frames.mask_features)
             pairs.append((predictions, targets))
             judged = predictions
@@ -70,15 +76,17 @@ class RefinerObjective:
                 judged = Predictions(tracks.logits[None], tracks.masks[None])
             found = match_clip(judged, targets, weights=self.losses, points=self.points)
             matches.append(found * (len(refined) // len(found)))
-        return image_losses(
-            pairs, weights=self.losses, points=self.points, matches=matches
-        ).named()
+            embeds = model.refiner.head.norm(refined[-1])  # (T, N, C)
+            embedded.append(TrackEmbeddings(embeds, pairs_before_last(matches[-1]), targets.labels))
+        losses = image_losses(pairs, weights=self.losses, points=self.points, matches=matches)
+        if self.contrast is None:
+            return losses.named()
+        return losses.named() | self.contrast(embedded)
 
     @torch.no_grad()
     def tracks(self, tracker: Tracker, frames: FrameOutputs) -> TrackSequences:
         """The tracks of a clip, with the masks of the online model."""
-        bank = SequenceBank(keep_masks=True)
+        bank = SequenceBank(self.sequences, keep_masks=True)
         for done in track(tracker, self.life, frames):
             bank.add(done.state, done.step, done.rows, done.frame)
-        rows = frames.embeds.shape[1]
-        return bank.sequences(max_tracks=self.max_tracks, rows=rows)
+        return bank.sequences()

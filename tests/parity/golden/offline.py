@@ -29,10 +29,10 @@ def offline(case: Case, dtype: torch.dtype) -> Arrays:
     model = case.model(dtype)
     images = case.images(dtype)
     frames = list(model.frames(images))
-    bank = SequenceBank(keep_masks=True)
+    bank = SequenceBank(model.sequences, keep_masks=True)
     for done in frames:
         bank.add(done.state, done.step, done.rows, done.frame)
-    tracks = bank.sequences(rows=model.segmenter.num_queries, **model.sequence_settings)
+    tracks = bank.sequences()
     features = torch.cat([done.frame.mask_features for done in frames])
     with torch.no_grad():
         refined = model.refiner(tracks.queries.transpose(0, 1), bank.candidates)

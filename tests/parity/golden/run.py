@@ -6,15 +6,21 @@ from collections.abc import Callable
 
 import torch
 
+from tests.parity.golden.association import chains, contrastive_step
+from tests.parity.golden.backbones import backbone
 from tests.parity.golden.cases import Arrays, Case
 from tests.parity.golden.compare import Verdict, compare
 from tests.parity.golden.offline import in_our_order, offline, offline_step
 from tests.parity.golden.online import in_score_order, online
+from tests.parity.golden.referring import referring_online, referring_step
+from tests.parity.golden.referring_offline import referring_offline, referring_offline_step
 from tests.parity.golden.training import frame_step, online_step
 
 Producer = Callable[[Case, torch.dtype], Arrays]
 
 PRODUCERS: dict[str, Producer] = {
+    "backbone_swin_l": backbone,
+    "backbone_vit_adapter_l": backbone,
     "online_ovis_r50": online,
     "online_ovis_r50_14f": online,
     "online_ytvis19_r50": online,
@@ -29,14 +35,27 @@ PRODUCERS: dict[str, Producer] = {
     "train_stage3_5f": online_step,
     "train_stage3_5f_low": online_step,
     "train_minvis": frame_step,
+    "train_ctvis": contrastive_step,
+    "minvis_ovis_r50": chains,
+    "ctvis_ovis_r50": chains,
+    "dvis_plus_online_ovis_r50": referring_online,
+    "train_dvis_plus_online_early": referring_step,
+    "train_dvis_plus_online_late": referring_step,
+    "train_dvis_plus_online_noise": referring_step,
+    "dvis_plus_offline_ovis_r50": referring_offline,
+    "train_dvis_plus_offline_early": referring_offline_step,
+    "train_dvis_plus_offline_late": referring_offline_step,
+    "train_dvis_plus_offline_memory": referring_offline_step,
 }
 
 
 def verdicts(case: Case, dtype: torch.dtype) -> list[Verdict]:
     """One verdict for each recorded array."""
     double = dtype == torch.float64
-    ours = in_score_order(PRODUCERS[case.name](case, dtype))
-    recorded = in_score_order(in_our_order(case.arrays, ours))
+    producer = PRODUCERS[case.name]
+    ours = in_score_order(producer(case, dtype))
+    chosen_unsorted = producer in (offline, offline_step)
+    recorded = in_score_order(in_our_order(case.arrays, ours) if chosen_unsorted else case.arrays)
     return [
         compare(name, ours.get(name), golden, double=double) for name, golden in recorded.items()
     ]

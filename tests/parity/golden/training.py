@@ -91,14 +91,14 @@ def online_step(case: Case, dtype: torch.dtype) -> Arrays:
         "target_valid": targets.visible.T.numpy(),
         "frame_aux_target": torch.stack([match.resembles for match in matches]).numpy(),
         "frame_valid": torch.stack([match.resembles >= 0 for match in matches]).numpy(),
-        **_pairs("frame_match", [match.assignment for match in matches]),
+        **pairs_of("frame_match", [match.assignment for match in matches]),
         **_rows("track", [step.tracked for step in steps]),
-        **_pairs("track_match", pairs),
+        **pairs_of("track_match", pairs),
         "track_mask_area": torch.cat(
             [(step.tracked.masks[-1] > 0).sum((1, 2, 3)) for step in steps]
         ).numpy(),
         **_rows("slot", [step.disappearing for step in steps[1:]]),
-        **_pairs("slot_match", kept[1:]),
+        **pairs_of("slot_match", kept[1:]),
         **_ragged("track_disappeared", told_1),
         **_ragged("slot_disappeared", told_2),
         **losses_of(losses),
@@ -122,7 +122,7 @@ def frame_step(case: Case, dtype: torch.dtype) -> Arrays:
         "target_labels": torch.cat([targets.labels for _, targets in images]).numpy(),
     }
     for n, of_layer in enumerate([layers[-1], *layers[:-1]]):  # recorded: the final layer first
-        arrays |= _pairs(f"match_{n}", of_layer)
+        arrays |= pairs_of(f"match_{n}", of_layer)
     return arrays | losses_of(losses) | gradients_of(case, model, losses)
 
 
@@ -165,7 +165,7 @@ def _rows(name: str, predictions: list[Any]) -> Arrays:
     }
 
 
-def _pairs(name: str, pairs: list[Assignment]) -> Arrays:
+def pairs_of(name: str, pairs: list[Assignment]) -> Arrays:
     return {
         f"{name}_query": torch.cat([pair.query for pair in pairs]).numpy(),
         f"{name}_target": torch.cat([pair.target for pair in pairs]).numpy(),
