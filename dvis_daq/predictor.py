@@ -13,14 +13,13 @@ import numpy as np
 import torch
 from detectron2.config import CfgNode
 from torch import Tensor, nn
-from torchvision.tv_tensors import Image
 
 import dvis_daq.recipes  # noqa: F401  registers the methods
 from dvis_daq.checkpoint import load_weights
 from dvis_daq.config import get_config
 from dvis_daq.data import datasets
 from dvis_daq.data.loader import register_datasets, test_transform
-from dvis_daq.data.transforms import ClipTransform
+from dvis_daq.data.transforms import ClipTransform, Plan
 from dvis_daq.engine.setup import build_model
 
 logger = logging.getLogger(__name__)
@@ -121,13 +120,13 @@ class VideoPredictor:
         for t, frame in enumerate(frames):
             if not resized:
                 shape = frame.shape
-                plan = self.transform.draw((shape[0], shape[1]), np.random.default_rng(0))
+                size = (shape[0], shape[1])
+                plan = self.transform.draw(Plan.start(size), np.random.default_rng(0))
             if frame.shape != shape or frame.ndim != 3 or frame.shape[2] != 3:
                 raise ValueError(
                     f"frame {t} is {frame.shape}, the first one {shape}; need (H, W, 3)"
                 )
-            image = Image(torch.from_numpy(np.ascontiguousarray(frame)).permute(2, 0, 1))
-            resized.append(plan(image).as_subclass(Tensor))
+            resized.append(plan(torch.from_numpy(np.ascontiguousarray(frame)).permute(2, 0, 1)))
         if not resized:
             raise ValueError("the video has no frames")
         return torch.stack(resized), (shape[0], shape[1])

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,11 +20,10 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from pycocotools import mask as rle
-from torch import Tensor
-from torchvision.tv_tensors import Mask
 
-from dvis_daq.data.run_lengths import pixel_counts
+from dvis_daq.data.run_lengths import pixel_counts, sample_mask
 from dvis_daq.data.schema import is_polygon, problems
+from dvis_daq.data.transforms import Grid
 from dvis_daq.metrics.masks import to_counts
 from dvis_daq.structures import ClipTargets
 
@@ -37,16 +36,15 @@ class TargetSource(Protocol):
     def is_empty(self, frames: Sequence[int]) -> bool:
         """Whether none of `frames` shows an object. Must not decode anything."""
 
-    def read(self, frames: Sequence[int], place: Callable[[Mask], Tensor]) -> ClipTargets:
+    def read(self, frames: Sequence[int], grid: Grid) -> ClipTargets:
         """Decodes T frames.
 
         Args:
             frames: indices into the video, in the order of the clip; may repeat.
-            place: takes a (1, H, W) uint8 mask of a whole frame to its place in the clip,
-                (1, H', W') (resize, crop, flip: see `transforms.Plan`).
+            grid: the pixels of the frames that the clip shows (resize, crop, flip).
 
         Returns:
-            The objects with a pixel in at least one of the placed frames, sorted by id.
+            The objects with a pixel in at least one frame of the clip, sorted by id.
         """
 
 
@@ -134,28 +132,27 @@ class EncodedTracks:
         """(H, W) uint8 mask of one object in one frame."""
         if not self.areas[row, frame]:
             return np.zeros(self.size, dtype=np.uint8)
-        cell = row * self.areas.shape[1] + frame
-        counts = self.runs[self.offsets[cell] : self.offsets[cell + 1]].tobytes()
-        return rle.decode({"size": self.size, "counts": counts})
+        return rle.decode({"size": self.size, "counts": self._runs(row, frame).tobytes()})
 
-    def read(self, frames: Sequence[int], place: Callable[[Mask], Tensor]) -> ClipTargets:
-        empty = place(Mask(torch.zeros(1, *self.size, dtype=torch.uint8)))[0].bool()
+    def read(self, frames: Sequence[int], grid: Grid) -> ClipTargets:
         visible = self.visible[:, list(frames)]
-        rows, clips = [], []
-        for row in np.flatnonzero(visible.any(1)):
-            masks = {
-                t: place(Mask(torch.from_numpy(self.decode(row, t))[None]))[0].bool()
-                for t, shown in zip(frames, visible[row], strict=True)
-                if shown
-            }
-            if any(bool(mask.any()) for mask in masks.values()):  # a crop may have removed it
-                rows.append(row)
-                clips.append(torch.stack([masks.get(t, empty) for t in frames]))
+        rows = np.flatnonzero(visible.any(1))
+        shape = (len(rows), len(frames), len(grid.rows), len(grid.columns))
+        masks = np.zeros(shape, dtype=bool)
+        for clip, row in zip(masks, rows, strict=True):
+            for i in np.flatnonzero(visible[row]):
+                runs = self._runs(row, frames[i])
+                clip[i] = sample_mask(runs, self.size[0], grid.rows, grid.columns)
+        kept = masks.any((1, 2, 3))  # a crop may have removed an object
         return ClipTargets(
-            labels=torch.tensor(self.labels[rows]),
-            masks=torch.stack(clips) if clips else empty.new_zeros(0, len(frames), *empty.shape),
-            ids=torch.tensor(self.ids[rows]),
+            labels=torch.from_numpy(self.labels[rows[kept]]),
+            masks=torch.from_numpy(masks if kept.all() else masks[kept]),
+            ids=torch.from_numpy(self.ids[rows[kept]]),
         )
+
+    def _runs(self, row: int, frame: int) -> np.ndarray:
+        cell = row * self.areas.shape[1] + frame
+        return self.runs[self.offsets[cell] : self.offsets[cell + 1]]
 
 
 def read_instances(json_file: Path, images: Path) -> tuple[list[Record], Categories]:

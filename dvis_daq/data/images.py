@@ -9,16 +9,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from PIL import Image as PillowImage
+from PIL import Image
 from torch import Tensor
-from torchvision.tv_tensors import Image
 
 from dvis_daq.data.transforms import Plan
 
 JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
 
 
-def read_image(path: str | Path, size: tuple[int, int] | None = None) -> Image:
+def read_image(path: str | Path, size: tuple[int, int] | None = None) -> Tensor:
     """Reads an image file as (3, H, W) uint8 RGB, turned as its EXIF tag says.
 
     Args:
@@ -38,7 +37,7 @@ def read_image(path: str | Path, size: tuple[int, int] | None = None) -> Image:
             f"{path}: the image is {pixels.shape[:2]}, the annotations say {tuple(size)} "
             "(height, width); correct the json or resize the images"
         )
-    return Image(np.ascontiguousarray(pixels.transpose(2, 0, 1)[::-1]))
+    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)[::-1]))
 
 
 def _is_cut_short(path: str | Path) -> bool:
@@ -50,7 +49,7 @@ def _is_cut_short(path: str | Path) -> bool:
     if start != JPEG_START or end == JPEG_END:
         return False
     try:  # some cameras append bytes of their own
-        with PillowImage.open(path) as image:
+        with Image.open(path) as image:
             image.load()
     except OSError:
         return True
@@ -89,4 +88,4 @@ class LazyClip:
         return self._frame(self.file_names[key])
 
     def _frame(self, name: str) -> Tensor:
-        return self.plan(read_image(name, self.size)).as_subclass(Tensor)
+        return self.plan(read_image(name, self.size))

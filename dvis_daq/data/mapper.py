@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from dvis_daq.data.annotations import Record
 from dvis_daq.data.images import LazyClip, read_image
 from dvis_daq.data.sampling import ClipSampling, choose_frames
-from dvis_daq.data.transforms import ClipTransform
+from dvis_daq.data.transforms import ClipTransform, Plan
 
 
 @dataclass(frozen=True)
@@ -45,14 +44,12 @@ class ClipMapper:
         if source.is_empty(frames[:1] if self.skip_empty_first else frames):
             return None  # seen without decoding anything
         size = (record["height"], record["width"])
-        plan = self.transform.draw(size, rng)
-        targets = source.read(frames, plan)
+        plan = self.transform.draw(Plan.start(size), rng)
+        targets = source.read(frames, plan.grid())
         if len(targets) == 0 or (self.skip_empty_first and not targets.masks[:, 0].any()):
             return None
-        images = {
-            t: plan(read_image(record["file_names"][t], size)).as_subclass(Tensor)
-            for t in dict.fromkeys(frames)
-        }
+        names = record["file_names"]
+        images = {t: plan(read_image(names[t], size)) for t in dict.fromkeys(frames)}
         clip = torch.stack([images[t] for t in frames])
         return {"images": clip, "targets": targets, **describe(record, frames)}
 
@@ -70,7 +67,7 @@ class VideoMapper:
     def __call__(self, record: Record) -> dict[str, Any]:
         """`images` is a `LazyClip`; the other keys are those of `describe`."""
         size = (record["height"], record["width"])
-        plan = self.transform.draw(size, np.random.default_rng(0))
+        plan = self.transform.draw(Plan.start(size), np.random.default_rng(0))
         images = LazyClip(record["file_names"], size, plan)
         return {"images": images, **describe(record, range(record["length"]))}
 

@@ -1,46 +1,112 @@
 """Augmentation of a clip, the same for all its frames by construction.
 
-A random transform draws its parameters once per clip, from the size of the frames and an
-explicit random generator, and gives a step without any chance left in it. The steps of a clip
-are a `Plan`, which is then applied to every frame and every mask (torchvision transforms v2:
-`Image`, `Video` and `Mask` are told apart by their type).
+A `Plan` says what happens to every frame and every mask of one clip: which window of it is
+seen, at which size, mirrored or not, with which colours. There is no chance in a plan. Random
+transforms take a plan to the next one; they draw once per clip, from an explicit generator.
+
+Resizes and crops only move the window, so pixels are resampled once at the end, however many
+there are, and a mask is read at exactly the pixels that its clip shows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple, Protocol, TypeVar
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from torch import Tensor
-from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
-from torchvision.tv_tensors import Mask
 
 Size = tuple[int, int]  # (height, width) in pixels
-T = TypeVar("T", bound=Tensor)
-Step = Callable[[T], T]
 
 CROP_TYPES = ("absolute", "absolute_range", "relative", "relative_range")
 
 
-class Plan(NamedTuple):
-    """What happens to every frame of one clip."""
+class Grid(NamedTuple):
+    """Where the pixels of a transformed frame come from: (i, j) shows (rows[i], columns[j])."""
 
-    steps: tuple[Step, ...]
-    size: Size  # of the frames that come out
+    rows: np.ndarray  # (H',) int64
+    columns: np.ndarray  # (W',) int64
 
-    def __call__(self, value: T) -> T:
-        """Transforms an `Image`, `Video` or `Mask` of shape (..., H, W), uint8."""
-        for step in self.steps:
-            value = step(value)
-        return value
+
+@dataclass(frozen=True)
+class Plan:
+    """What happens to every frame of one clip.
+
+    Attributes:
+        size: of the frames that come out.
+        top, left, height, width: the window of the original frame that is seen, in pixels.
+        mirrored: left and right are swapped.
+        colors: what is done to the resized image, in this order.
+    """
+
+    size: Size
+    top: float
+    left: float
+    height: float
+    width: float
+    mirrored: bool = False
+    colors: tuple[Callable[[Tensor], Tensor], ...] = ()
+
+    @classmethod
+    def start(cls, size: Size) -> Plan:
+        """Frames of `size` as they are."""
+        return cls(size, top=0, left=0, height=size[0], width=size[1])
+
+    def resized(self, size: Size) -> Plan:
+        return replace(self, size=size)
+
+    def cropped(self, top: int, left: int, size: Size) -> Plan:
+        """Keeps a window of `size` that begins at (top, left) of what comes out so far."""
+        if self.mirrored:
+            left = self.size[1] - left - size[1]
+        y, x = self.height / self.size[0], self.width / self.size[1]
+        return replace(
+            self,
+            size=size,
+            top=self.top + top * y,
+            left=self.left + left * x,
+            height=size[0] * y,
+            width=size[1] * x,
+        )
+
+    def flipped(self) -> Plan:
+        return replace(self, mirrored=not self.mirrored)
+
+    def colored(self, color: Callable[[Tensor], Tensor]) -> Plan:
+        return replace(self, colors=(*self.colors, color))
+
+    def __call__(self, image: Tensor) -> Tensor:
+        """Transforms (..., 3, H, W) uint8 images; antialiased bilinear."""
+        rows, columns = self._window()
+        image = image[..., rows, columns]
+        if tuple(image.shape[-2:]) != self.size:
+            image = F.resize_image(image, list(self.size), antialias=True)
+        if self.mirrored:
+            image = image.flip(-1)
+        for color in self.colors:
+            image = color(image)
+        return image
+
+    def grid(self) -> Grid:
+        """The pixel of the original frame that each pixel shows: the nearest to its centre."""
+        rows, columns = (
+            window.start + ((np.arange(side) + 0.5) * (window.stop - window.start) // side)
+            for window, side in zip(self._window(), self.size, strict=True)
+        )
+        columns = columns[::-1] if self.mirrored else columns
+        return Grid(rows.astype(np.int64), columns.astype(np.int64))
+
+    def _window(self) -> tuple[slice, slice]:
+        """The window in whole pixels, at least one."""
+        return _whole(self.top, self.height), _whole(self.left, self.width)
 
 
 class ClipTransform(Protocol):
-    def draw(self, size: Size, rng: np.random.Generator) -> Plan:
-        """Parameters for one clip with frames of `size`."""
+    def draw(self, plan: Plan, rng: np.random.Generator) -> Plan:
+        """The plan of one clip with this transform added."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +115,10 @@ class Compose:
 
     transforms: Sequence[ClipTransform]
 
-    def draw(self, size: Size, rng: np.random.Generator) -> Plan:
-        steps: tuple[Step, ...] = ()
+    def draw(self, plan: Plan, rng: np.random.Generator) -> Plan:
         for transform in self.transforms:
-            plan = transform.draw(size, rng)
-            steps, size = steps + plan.steps, plan.size
-        return Plan(steps, size)
+            plan = transform.draw(plan, rng)
+        return plan
 
 
 @dataclass(frozen=True)
@@ -64,15 +128,13 @@ class Sometimes:
     transform: ClipTransform
     probability: float
 
-    def draw(self, size: Size, rng: np.random.Generator) -> Plan:
-        return self.transform.draw(size, rng) if rng.random() < self.probability else Plan((), size)
+    def draw(self, plan: Plan, rng: np.random.Generator) -> Plan:
+        return self.transform.draw(plan, rng) if rng.random() < self.probability else plan
 
 
 @dataclass(frozen=True)
 class ResizeShortestEdge:
     """Scales so that the shorter side has one of `sizes`, the longer at most `max_size` pixels.
-
-    Images: antialiased bilinear; masks: nearest.
 
     Attributes:
         sizes: choices, or with `span` the two ends of a range (both included).
@@ -88,13 +150,12 @@ class ResizeShortestEdge:
         if self.span and len(self.sizes) != 2:
             raise ValueError(f"a range of sizes needs its two ends, got {tuple(self.sizes)}")
 
-    def draw(self, size: Size, rng: np.random.Generator) -> Plan:
+    def draw(self, plan: Plan, rng: np.random.Generator) -> Plan:
         if self.span:
             edge = int(rng.integers(self.sizes[0], self.sizes[1], endpoint=True))
         else:
             edge = int(self.sizes[rng.integers(len(self.sizes))])
-        target = shortest_edge(size, edge, self.max_size)
-        return Plan((), size) if target == size else Plan((_Resize(target),), target)
+        return plan.resized(shortest_edge(plan.size, edge, self.max_size))
 
 
 @dataclass(frozen=True)
@@ -115,11 +176,11 @@ class RandomCrop:
         if self.kind not in CROP_TYPES:
             raise ValueError(f"crop type '{self.kind}' is none of {', '.join(CROP_TYPES)}")
 
-    def draw(self, size: Size, rng: np.random.Generator) -> Plan:
-        height, width = (self._side(axis, side, rng) for axis, side in enumerate(size))
-        top = int(rng.integers(size[0] - height, endpoint=True))
-        left = int(rng.integers(size[1] - width, endpoint=True))
-        return Plan((_Crop(top, left, height, width),), (height, width))
+    def draw(self, plan: Plan, rng: np.random.Generator) -> Plan:
+        height, width = (self._side(axis, side, rng) for axis, side in enumerate(plan.size))
+        top = int(rng.integers(plan.size[0] - height, endpoint=True))
+        left = int(rng.integers(plan.size[1] - width, endpoint=True))
+        return plan.cropped(top, left, (height, width))
 
     def _side(self, axis: int, side: int, rng: np.random.Generator) -> int:
         if self.kind == "absolute":
@@ -137,8 +198,8 @@ class RandomCrop:
 class HorizontalFlip:
     """Mirrors the clip left to right."""
 
-    def draw(self, size: Size, rng: np.random.Generator) -> Plan:
-        return Plan((F.horizontal_flip,), size)
+    def draw(self, plan: Plan, rng: np.random.Generator) -> Plan:
+        return plan.flipped()
 
 
 @dataclass(frozen=True)
@@ -154,15 +215,16 @@ class ColorJitter:
             if not 0 <= amount <= 1:
                 raise ValueError(f"{name} must lie in 0..1, got {amount}")
 
-    def draw(self, size: Size, rng: np.random.Generator) -> Plan:
-        amounts = (self.brightness, self.contrast, self.saturation)
-        adjust = (F.adjust_brightness, F.adjust_contrast, F.adjust_saturation)
-        steps = tuple(
-            _Color(function, rng.uniform(1 - amount, 1 + amount))
-            for function, amount in zip(adjust, amounts, strict=True)
-            if amount
-        )
-        return Plan(steps, size)
+    def draw(self, plan: Plan, rng: np.random.Generator) -> Plan:
+        for adjust, amount in (
+            (F.adjust_brightness_image, self.brightness),
+            (F.adjust_contrast_image, self.contrast),
+            (F.adjust_saturation_image, self.saturation),
+        ):
+            if amount:
+                factor = rng.uniform(1 - amount, 1 + amount)
+                plan = plan.colored(partial(_adjusted, adjust, factor))
+        return plan
 
 
 def shortest_edge(size: Size, edge: int, max_size: int) -> Size:
@@ -177,30 +239,11 @@ def shortest_edge(size: Size, edge: int, max_size: int) -> Size:
     return height, width
 
 
-class _Resize(NamedTuple):
-    size: Size
-
-    def __call__(self, value: T) -> T:
-        if not isinstance(value, Mask):
-            return F.resize(value, list(self.size), antialias=True)
-        # not `F.resize`: its masks are shifted by half a pixel against the image
-        nearest = InterpolationMode.NEAREST_EXACT
-        return Mask(F.resize_image(value.as_subclass(Tensor), list(self.size), nearest))
+def _whole(start: float, length: float) -> slice:
+    """A stretch in whole pixels: at least one, and none beyond its end."""
+    first = min(int(start + 0.5), int(start + length - 1e-6))
+    return slice(first, max(first + 1, int(start + length + 0.5)))
 
 
-class _Crop(NamedTuple):
-    top: int
-    left: int
-    height: int
-    width: int
-
-    def __call__(self, value: T) -> T:
-        return F.crop(value, *self)
-
-
-class _Color(NamedTuple):
-    adjust: Callable[[T, float], T]
-    factor: float
-
-    def __call__(self, value: T) -> T:
-        return value if isinstance(value, Mask) else self.adjust(value, self.factor)
+def _adjusted(adjust: Callable[[Tensor, float], Tensor], factor: float, image: Tensor) -> Tensor:
+    return adjust(image, factor)

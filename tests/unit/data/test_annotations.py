@@ -9,10 +9,9 @@ import torch
 from tiny_vis import compressed, square, tiny_content, uncompressed, write_tiny
 
 from dvis_daq.data.annotations import compress, read_instances
+from dvis_daq.data.transforms import Plan
 
-
-def same(mask):
-    return mask
+WHOLE = Plan.start((24, 32)).grid()
 
 
 def read(tmp_path, content):
@@ -44,14 +43,14 @@ def test_masks_and_visibility(tmp_path):
 
 def test_read_keeps_the_order_of_frames_and_drops_unseen_objects(tmp_path):
     source = read(tmp_path, tiny_content())[0][0]["targets"]
-    targets = source.read([4, 3, 3], same)
+    targets = source.read([4, 3, 3], WHOLE)
     assert targets.ids.tolist() == [3, 7]
     assert targets.visible.tolist() == [[False, True, True], [True, True, True]]
     np.testing.assert_array_equal(targets.masks[1, 1].numpy(), square(10, 5))
-    assert source.read([0, 1], same).ids.tolist() == [3]
-    nothing = source.read([0], lambda mask: mask * 0)  # e.g. cropped away
+    assert source.read([0, 1], WHOLE).ids.tolist() == [3]
+    nothing = source.read([0], Plan.start((24, 32)).cropped(20, 0, (4, 9)).grid())
     assert len(nothing) == 0
-    assert nothing.masks.shape == (0, 1, 24, 32)
+    assert nothing.masks.shape == (0, 1, 4, 9)
     assert nothing.masks.dtype == torch.bool
 
 
@@ -92,7 +91,7 @@ def test_files_without_ground_truth(tmp_path, annotations):
     records, _ = read(tmp_path, content)
     source = records[0]["targets"]
     assert source.is_empty([0, 1])
-    assert source.read([0, 1], same).masks.shape == (0, 2, 24, 32)
+    assert source.read([0, 1], WHOLE).masks.shape == (0, 2, 24, 32)
 
 
 def test_crowds_are_left_out(tmp_path):

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pycocotools import mask as rle
 
-from dvis_daq.data.run_lengths import INVALID, pixel_counts
+from dvis_daq.data.run_lengths import INVALID, pixel_counts, run_lengths, sample_mask
 
 
 def packed(pieces):
@@ -40,3 +40,26 @@ def test_nonsense_is_marked_and_does_not_spread():
 def test_nothing():
     totals, areas = pixel_counts(np.zeros(0, np.uint8), np.zeros(1, np.int64))
     assert len(totals) == len(areas) == 0
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 40), st.integers(1, 60))
+def test_sampled_masks_are_the_decoded_ones(seed, height, width):
+    rng = np.random.default_rng(seed)
+    mask = np.zeros((height, width), dtype=np.uint8)
+    top, left = rng.integers(height), rng.integers(width)
+    box = mask[top : top + 12, left : left + 12]
+    box[:] = rng.random(box.shape) < rng.choice([0.2, 0.8, 1])
+    mask[top, left] = 1
+    code = np.frombuffer(rle.encode(np.asfortranarray(mask))["counts"], dtype=np.uint8)
+    rows = np.sort(rng.integers(0, height, rng.integers(1, 50)))
+    columns = np.sort(rng.integers(0, width, rng.integers(1, 50)))
+    for order in (columns, columns[::-1]):
+        sampled = sample_mask(code, height, rows, order)
+        np.testing.assert_array_equal(sampled, mask[np.ix_(rows, order)].astype(bool))
+
+
+def test_run_lengths():
+    counts = [3, 40, 500, 60000, 7, 65, 1, 1, 9]
+    size = (1, sum(counts))
+    code = rle.frPyObjects({"size": list(size), "counts": counts}, *size)["counts"]
+    assert run_lengths(np.frombuffer(code, dtype=np.uint8)).tolist() == counts

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from torchvision.tv_tensors import Image, Mask, Video
+from PIL import Image
 
 from dvis_daq.data.transforms import (
     ColorJitter,
@@ -16,24 +16,23 @@ from dvis_daq.data.transforms import (
     shortest_edge,
 )
 
+CROP = Compose([ResizeShortestEdge((40, 50), 133), RandomCrop("absolute_range", (38, 60))])
+GEOMETRY = Compose(
+    [Sometimes(CROP, 0.5), ResizeShortestEdge((32, 48, 64), 77), Sometimes(HorizontalFlip(), 0.5)]
+)
+AUGMENTATION = Compose([GEOMETRY, ColorJitter(brightness=0.2, contrast=0.2, saturation=0.1)])
+
 
 def rng(seed=0):
     return np.random.default_rng(seed)
 
 
-AUGMENTATION = Compose(
-    [
-        Sometimes(
-            Compose(
-                [ResizeShortestEdge((40, 50, 60), 133), RandomCrop("absolute_range", (38, 60))]
-            ),
-            0.5,
-        ),
-        ResizeShortestEdge((32, 48, 64), 77),
-        Sometimes(HorizontalFlip(), 0.5),
-        ColorJitter(brightness=0.2, contrast=0.2, saturation=0.1),
-    ]
-)
+def draw(transform, size, seed=0):
+    return transform.draw(Plan.start(size), rng(seed))
+
+
+def noise(*shape):
+    return torch.from_numpy(rng().integers(0, 256, shape, dtype=np.uint8))
 
 
 @pytest.mark.parametrize(
@@ -50,75 +49,123 @@ def test_shortest_edge(size, edge, limit, expected):
     assert shortest_edge(size, edge, limit) == expected
 
 
+def test_an_empty_plan_changes_nothing():
+    frame = noise(3, 20, 30)
+    plan = Plan.start((20, 30))
+    assert torch.equal(plan(frame), frame)
+    assert plan.grid().rows.tolist() == list(range(20))
+    assert plan.grid().columns.tolist() == list(range(30))
+
+
+@pytest.mark.parametrize("edge", [17, 40, 75])
+def test_images_are_resized_as_pillow_does(edge):
+    frame = noise(3, 40, 61)
+    plan = draw(ResizeShortestEdge((edge,), 999), (40, 61))
+    size = plan.size[::-1]
+    pillow = Image.fromarray(frame.permute(1, 2, 0).numpy()).resize(size, Image.Resampling.BILINEAR)
+    expected = torch.from_numpy(np.array(pillow)).permute(2, 0, 1)
+    assert (plan(frame).int() - expected.int()).abs().max() <= 1
+
+
+@pytest.mark.parametrize("edge", [17, 40, 64])  # without a tie between two pixels
+def test_the_grid_is_pillows_nearest(edge):
+    mask = (noise(40, 61).numpy() > 128).astype(np.uint8)
+    plan = draw(ResizeShortestEdge((edge,), 999), (40, 61))
+    pillow = Image.fromarray(mask).resize(plan.size[::-1], Image.Resampling.NEAREST)
+    np.testing.assert_array_equal(mask[np.ix_(*plan.grid())], np.array(pillow))
+
+
+def test_crops_and_flips_are_those_of_the_pixels():
+    frame = noise(3, 20, 30)
+    plan = Plan.start((20, 30)).cropped(2, 5, (10, 12))
+    assert torch.equal(plan(frame), frame[:, 2:12, 5:17])
+    plan = plan.flipped()
+    assert torch.equal(plan(frame), frame[:, 2:12, 5:17].flip(-1))
+    plan = plan.cropped(1, 3, (4, 4))  # of the mirrored window
+    assert torch.equal(plan(frame), frame[:, 2:12, 5:17].flip(-1)[:, 1:5, 3:7])
+    assert torch.equal(frame[0][np.ix_(*plan.grid())], plan(frame)[0])
+    assert torch.equal(plan.flipped()(frame), plan(frame).flip(-1))
+
+
+def test_a_crop_between_two_resizes_sees_the_same_window():
+    frame = torch.arange(60).repeat(40, 1).expand(3, -1, -1).to(torch.uint8) * 4
+    plan = Plan.start((40, 60)).resized((20, 30)).cropped(5, 10, (10, 10)).resized((40, 40))
+    left, right = plan(frame)[0, 20, 0].item(), plan(frame)[0, 20, -1].item()
+    assert left == pytest.approx(4 * 20, abs=4)  # twice the offset of 10
+    assert right == pytest.approx(4 * 39, abs=4)
+
+
+def test_tiny_windows_keep_a_pixel():
+    for top in (0, 9):
+        plan = Plan.start((10, 10)).resized((100, 100)).cropped(top * 11, 99, (1, 1))
+        assert plan(noise(3, 10, 10)).shape == (3, 1, 1)
+        assert plan.grid().columns.tolist() == [9]
+
+
 def test_all_frames_of_a_clip_are_treated_alike():
-    frame = torch.randint(0, 256, (3, 60, 90), dtype=torch.uint8)
+    frame = noise(3, 60, 90)
     for seed in range(8):
-        plan = AUGMENTATION.draw((60, 90), rng(seed))
-        clip = plan(Video(frame.expand(4, -1, -1, -1).clone()))
+        plan = draw(AUGMENTATION, (60, 90), seed)
+        clip = plan(frame.expand(4, -1, -1, -1))
         assert clip.shape == (4, 3, *plan.size)
         assert clip.dtype == torch.uint8
-        single = plan(Image(frame))
         for t in range(4):
-            assert torch.equal(clip[t], single)
+            assert torch.equal(clip[t], plan(frame))
 
 
 def test_masks_follow_the_image():
     inside = torch.zeros(60, 90, dtype=torch.uint8)
     inside[20:45, 30:70] = 1
-    image = (inside * 255).expand(3, -1, -1).clone()
-    geometry = Compose(AUGMENTATION.transforms[:3])
     for seed in range(12):
-        plan = geometry.draw((60, 90), rng(seed))
-        mask = plan(Mask(inside[None]))[0].bool()
-        picture = plan(Image(image))[0] > 127
+        plan = draw(GEOMETRY, (60, 90), seed)
+        mask = inside[np.ix_(*plan.grid())].bool()
+        picture = plan((inside * 255).expand(3, -1, -1))[0] > 127
         assert mask.shape == plan.size
         assert (mask ^ picture).float().mean() < 0.03
 
 
-def test_color_leaves_masks_alone():
-    plan = ColorJitter(0.5, 0.5, 0.5).draw((4, 4), rng())
-    mask = Mask(torch.ones(1, 4, 4, dtype=torch.uint8))
-    assert torch.equal(plan(mask), mask)
-    image = Image(torch.randint(0, 256, (3, 4, 4), dtype=torch.uint8))
-    assert not torch.equal(plan(image), image)
-    assert ColorJitter().draw((4, 4), rng()) == Plan((), (4, 4))
+def test_color():
+    frame = noise(3, 8, 8)
+    plan = draw(ColorJitter(0.5, 0.5, 0.5), (8, 8))
+    assert len(plan.colors) == 3
+    assert not torch.equal(plan(frame), frame)
+    assert draw(ColorJitter(), (8, 8)) == Plan.start((8, 8))
+    factors = [draw(ColorJitter(brightness=0.3), (8, 8), s).colors[0].args[1] for s in range(50)]
+    assert 0.7 <= min(factors) < 0.8
+    assert 1.2 < max(factors) <= 1.3
 
 
-def test_crop_types():
-    for kind, size in (
-        ("absolute_range", (10, 20)),
-        ("absolute", (15, 12)),
-        ("relative", (0.5, 0.25)),
-        ("relative_range", (0.5, 0.25)),
-    ):
-        for seed in range(20):
-            height, width = RandomCrop(kind, size).draw((30, 40), rng(seed)).size
-            if kind == "absolute_range":
-                assert 10 <= height <= 20
-                assert 10 <= width <= 20
-            elif kind == "relative_range":
-                assert 15 <= height <= 30
-                assert 10 <= width <= 40
-            else:
-                assert (height, width) == ((15, 12) if kind == "absolute" else (15, 10))
-    assert RandomCrop("absolute_range", (384, 600)).draw((30, 40), rng()).size == (30, 40)
+@pytest.mark.parametrize(
+    ("kind", "size", "least", "most"),
+    [
+        ("absolute_range", (10, 20), (10, 10), (20, 20)),
+        ("absolute_range", (384, 600), (30, 40), (30, 40)),
+        ("absolute", (15, 12), (15, 12), (15, 12)),
+        ("relative", (0.5, 0.25), (15, 10), (15, 10)),
+        ("relative_range", (0.5, 0.25), (15, 10), (30, 40)),
+    ],
+)
+def test_crop_types(kind, size, least, most):
+    sizes = np.array([draw(RandomCrop(kind, size), (30, 40), s).size for s in range(60)])
+    assert (sizes >= least).all()
+    assert (sizes <= most).all()
+    if least != most:
+        assert len({tuple(s) for s in sizes.tolist()}) > 10
 
 
 def test_the_generator_decides_and_no_global_one():
     torch.manual_seed(1)
     np.random.seed(1)
-    plan = AUGMENTATION.draw((60, 90), rng(5))
+    plan = draw(GEOMETRY, (60, 90), 5)
     torch.manual_seed(2)
     np.random.seed(2)
-    assert AUGMENTATION.draw((60, 90), rng(5)) == plan
-    assert {AUGMENTATION.draw((60, 90), rng(s)).size for s in range(30)} != {plan.size}
+    assert draw(GEOMETRY, (60, 90), 5) == plan
+    assert {draw(GEOMETRY, (60, 90), s).size for s in range(30)} != {plan.size}
 
 
 def test_sizes_of_a_range():
-    sizes = {
-        ResizeShortestEdge((30, 40), 999, span=True).draw((60, 90), rng(s)).size[0]
-        for s in range(60)
-    }
+    resize = ResizeShortestEdge((30, 40), 999, span=True)
+    sizes = {draw(resize, (60, 90), s).size[0] for s in range(60)}
     assert min(sizes) == 30
     assert max(sizes) == 40
     assert len(sizes) > 8
