@@ -21,7 +21,9 @@ from dvis_daq.segmenter import (
     SegmentationHead,
     Segmenter,
     reid_head,
-    timm_backbone,  # noqa: F401  registers its backbone
+    swin,  # noqa: F401  registers its backbone, as do the next two
+    timm_backbone,  # noqa: F401
+    vit_adapter,  # noqa: F401
 )
 from dvis_daq.tasks.vis import instances
 from dvis_daq.tasks.vps import panoptic
