@@ -8,7 +8,12 @@ from typing import Any
 import torch
 from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset, Sampler
 
-from detectron2.data.common import AspectRatioGroupedDataset, DatasetFromList, MapDataset
+from detectron2.data.common import (
+    AspectRatioGroupedDataset,
+    DatasetFromList,
+    MapDataset,
+    _MappedStream,
+)
 from detectron2.data.samplers import InferenceSampler, TrainingSampler
 from detectron2.utils import comm
 from detectron2.utils.env import seed_all_rng
@@ -131,7 +136,10 @@ def build_detection_test_loader(
 def _mapped(dataset: Sequence[Any] | Dataset, mapper: Callable[[Any], Any] | None) -> Dataset:
     if isinstance(dataset, list):
         dataset = DatasetFromList(dataset, copy=False)
-    return dataset if mapper is None else MapDataset(dataset, mapper)
+    if mapper is None:
+        return dataset
+    kind = _MappedStream if isinstance(dataset, IterableDataset) else MapDataset
+    return kind(dataset, mapper)
 
 
 def trivial_batch_collator(batch: list[Any]) -> list[Any]:

@@ -62,14 +62,6 @@ class MapDataset(Dataset):
         self._rng = random.Random(42)
         self._candidates = set(range(len(dataset)))
 
-    def __new__(cls, dataset: Dataset, map_func: Callable[[Any], Any]) -> Any:
-        if isinstance(dataset, IterableDataset):
-            return _MapIterableDataset(dataset, map_func)
-        return super().__new__(cls)
-
-    def __getnewargs__(self) -> tuple[Dataset, Callable[[Any], Any]]:
-        return self._dataset, self._map_func
-
     def __len__(self) -> int:
         return len(self._dataset)
 
@@ -97,7 +89,7 @@ class MapDataset(Dataset):
         return None
 
 
-class _MapIterableDataset(IterableDataset):
+class _MappedStream(IterableDataset):
     """Applies a function to a stream; what it maps to None is left out."""
 
     def __init__(self, dataset: IterableDataset, map_func: Callable[[Any], Any]) -> None:

@@ -88,6 +88,8 @@ def default_setup(cfg: CfgNode, args: argparse.Namespace) -> None:
 
     seed = cfg.get("SEED", -1)
     seed_all_rng(None if seed < 0 else seed + rank)
+    if cfg.get("FLOAT32_PRECISION", ""):
+        torch.set_float32_matmul_precision(cfg.FLOAT32_PRECISION)
     if not getattr(args, "eval_only", False):
         torch.backends.cudnn.benchmark = cfg.get("CUDNN_BENCHMARK", False)
 
