@@ -67,6 +67,7 @@ class Trainer(TrainerBase):
         )
         self.checkpointer = Checkpointer(module, cfg.OUTPUT_DIR, trainer=self)
         self.register_hooks(self._make_hooks())
+        logger.info("Learning: %s", _learning_summary(module))
 
     def prepare(self, *, resume: bool = False) -> None:
         """Loads weights, or the state of an interrupted training, and opens the data.
@@ -224,3 +225,11 @@ def _learning_parts(model: nn.Module) -> list[str]:
         for name, part in model.named_children()
         if any(parameter.requires_grad for parameter in part.parameters())
     ]
+
+
+def _learning_summary(model: nn.Module) -> str:
+    total, learning = (
+        sum(p.numel() for p in model.parameters() if p.requires_grad or not only) / 1e6
+        for only in (False, True)
+    )
+    return f"{', '.join(_learning_parts(model))} ({learning:.2f} M of {total:.2f} M parameters)"

@@ -10,29 +10,8 @@ import pytest
 import torch
 
 from dvis_daq.checkpoint import read_checkpoint
-from tests.conftest import ROOT
+from tests.tiny_run import tiny_config
 from tests.tools.scripts import load_script
-from tests.unit.data.tiny_vis import write_tiny
-
-CONFIG = """
-_BASE_: {root}/configs/synthetic/MinVIS.yaml
-VERSION: 2
-MODEL:
-  SEM_SEG_HEAD: {{NUM_CLASSES: 3, CONVS_DIM: 32, MASK_DIM: 32}}
-  MASK_FORMER: {{NUM_OBJECT_QUERIES: 5, HIDDEN_DIM: 32, DIM_FEEDFORWARD: 32, DEC_LAYERS: 2}}
-DATASETS:
-  TRAIN: [train_net_tiny]
-  TEST: [train_net_tiny]
-  CUSTOM:
-    - {{NAME: train_net_tiny, TASK: vis, JSON: {json}, IMAGES: {images}}}
-INPUT:
-  MIN_SIZE_TRAIN: [32]
-SOLVER:
-  MAX_ITER: 3
-  IMS_PER_BATCH: 2
-  WARMUP_ITERS: 0
-OUTPUT_DIR: {output}
-"""
 
 
 @pytest.fixture(autouse=True)
@@ -52,11 +31,7 @@ def train_net() -> ModuleType:
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A configuration file beside its data."""
-    folder = tmp_path_factory.mktemp("tiny")
-    json_file, images = write_tiny(folder)
-    text = CONFIG.format(root=ROOT, json=json_file, images=images, output=folder / "unused")
-    (folder / "config.yaml").write_text(text)
-    return folder / "config.yaml"
+    return tiny_config(tmp_path_factory.mktemp("train_net"))
 
 
 def test_trains_resumes_and_hands_out_weights(
@@ -64,7 +39,7 @@ def test_trains_resumes_and_hands_out_weights(
 ) -> None:
     common = ["--config-file", str(tiny), "OUTPUT_DIR", str(tmp_path)]
     train_net.cli(common)
-    assert (tmp_path / "inference/train_net_tiny/results.json").is_file()
+    assert (tmp_path / f"inference/tiny_{tiny.parent.name}/results.json").is_file()
     assert {"config.yaml", "log.txt", "metrics.json", "model_final.pth"} <= {
         path.name for path in tmp_path.iterdir()
     }
