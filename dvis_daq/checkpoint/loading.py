@@ -17,6 +17,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from dvis_daq.checkpoint.backbones import place_backbone
 from dvis_daq.checkpoint.files import CheckpointError, read_checkpoint
 from dvis_daq.checkpoint.names import from_official
 from dvis_daq.checkpoint.transformers_names import from_transformers, is_transformers
@@ -25,8 +26,6 @@ logger = logging.getLogger(__name__)
 
 # Derived constants: they are rebuilt with the model, so it does not matter which side has them.
 _CONSTANTS = re.compile(r".*\.(num_batches_tracked|relative_position_index|attn_mask)")
-# Classifiers of ImageNet checkpoints.
-_CLASSIFIER = re.compile(r"(.*\.)?(fc|head)\.(weight|bias)")
 
 _QUERIES = "segmenter.sem_seg_head.predictor.query_feat.weight"
 _CLASSES = "segmenter.sem_seg_head.predictor.class_embed.weight"
@@ -106,7 +105,7 @@ def load_state(
     own = model.state_dict()
     if is_transformers(state):
         state = from_transformers(state)
-    given = _with_backbone_prefix(from_official(state), own)
+    given = place_backbone(from_official(state), own)
     fit = compare(own, given)
     _check(fit, source, Signature.of(given), Signature.of(own), trains=trains, partial=partial)
     model.load_state_dict({name: given[name] for name in fit.common}, strict=False)
@@ -225,11 +224,3 @@ def _prefixes(name: str) -> list[str]:
 
 def _part(name: str) -> str:
     return name.partition(".")[0]
-
-
-def _with_backbone_prefix(given: dict[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights of a bare backbone (ImageNet) get their place in the model."""
-    prefix = "segmenter.backbone."
-    if any(name in own for name in given) or not any(prefix + name in own for name in given):
-        return given
-    return {prefix + n: value for n, value in given.items() if not _CLASSIFIER.fullmatch(n)}

@@ -127,12 +127,13 @@ class Trainer(TrainerBase):
         self.precision.scaler.load_state_dict(state_dict["scaler"])
 
     def _load_weights(self) -> None:
-        if not self.cfg.MODEL.WEIGHTS:
+        file = self.cfg.MODEL.WEIGHTS or _backbone_weights(self.cfg)
+        if not file:
             logger.info("MODEL.WEIGHTS is empty: training starts from random weights")
             return
         load_weights(
             self.checkpointer.model,
-            self.cfg.MODEL.WEIGHTS,
+            file,
             trains=_learning_parts(self.checkpointer.model),
             partial=self.cfg.MODEL.PARTIAL_WEIGHTS,
         )
@@ -216,6 +217,12 @@ class Trainer(TrainerBase):
             )
             return None
         return states[comm.get_rank()]
+
+
+def _backbone_weights(cfg: CfgNode) -> str:
+    """Where only the backbone starts from a file: the ViT inside its adapter."""
+    with_vit = cfg.MODEL.BACKBONE.NAME == "D2VitAdapterDinoV2"
+    return cfg.MODEL.VIT_ADAPTER.VIT_WEIGHT if with_vit else ""
 
 
 def _learning_parts(model: nn.Module) -> list[str]:

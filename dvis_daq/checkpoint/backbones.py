@@ -1,0 +1,109 @@
+"""Pretrained backbones that were published alone, and their place in a model.
+
+| file | its names | here |
+|---|---|---|
+| Swin, as released or as Mask2Former's `.pkl` | `layers.0.blocks.0...`, `norm`, `head` | the same, without `norm` and `head` |
+| timm's Swin | `layers.1.downsample` comes before stage 1 | `layers.0.downsample`, after stage 0 |
+| DINOv2 `.pth`, timm's `vit_*_patch14_dinov2` | `blocks.0...`, `patch_embed.proj` 14x14 | `vit_module.blocks.0...`, resized to 16x16 |
+| the model behind `build_timm_backbone` | `stages.0...`, `head` | `model.stages_0...` |
+| ResNet (Detectron2's `.pkl`) | `stem.conv1`, `res2.0...` | the same |
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from dvis_daq.checkpoint.files import CheckpointError
+
+_BACKBONE = "segmenter.backbone."
+# Below a backbone: itself (Swin, ResNet), the ViT inside its adapter, the model inside timm's.
+_PLACES = ("", "vit_module.", "model.")
+_PATCH_KERNEL = "patch_embed.proj.weight"
+_REGISTERS = ("register_tokens", "reg_token")
+# Classifiers of ImageNet, and Swin's norm before it; a ViT's `norm` has a place and stays.
+_CLASSIFIER = re.compile(r"(.*\.)?(fc|head)\.(weight|bias)")
+_LAST_NORM = re.compile(r"norm\.(weight|bias)")
+
+
+def place_backbone(given: dict[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Gives the weights of a bare backbone their names in a model.
+
+    Args:
+        given: weights by name; those of whole models pass as they are.
+        own: weights of the model.
+
+    Returns:
+        `given`, or the same under our names, without classifiers and with the patch kernel of
+        a ViT at the model's size.
+
+    Raises:
+        CheckpointError: a ViT with register tokens, which this package's ViT has not.
+    """
+    if any(name in own for name in given):
+        return given
+    inside = {_plain(n.removeprefix(_BACKBONE)): n for n in own if n.startswith(_BACKBONE)}
+    weights = {name: value for name, value in given.items() if not _CLASSIFIER.fullmatch(name)}
+
+    def fits(place: str) -> int:
+        return sum(place + name in inside for name in weights)
+
+    place = max(_PLACES, key=fits)
+    if not fits(place):
+        return given
+    if place == "":
+        weights = _swin_from_timm(weights)
+    elif place == "vit_module.":
+        weights = _resized_vit(weights, own[_BACKBONE + place + _PATCH_KERNEL])
+    placed = {inside.get(place + n, _BACKBONE + place + n): w for n, w in weights.items()}
+    return {
+        name: weight
+        for name, weight in placed.items()
+        if name in own or not _LAST_NORM.fullmatch(name.removeprefix(_BACKBONE + place))
+    }
+
+
+def resize_patch_kernel(kernel: Tensor, size: tuple[int, int]) -> Tensor:
+    """Bilinear, corner on corner, as the released models were started.
+
+    Args:
+        kernel: (C, 3, h, w).
+        size: of the result, pixels.
+    """
+    if kernel.shape[-2:] == size:
+        return kernel
+    return F.interpolate(kernel.float(), size, mode="bilinear", align_corners=True).to(kernel.dtype)
+
+
+def _resized_vit(weights: dict[str, Tensor], kernel: Tensor) -> dict[str, Tensor]:
+    registers = [name for name in weights if name in _REGISTERS]
+    if registers:
+        raise CheckpointError(
+            f"these weights are of a ViT with registers ({registers[0]}), which would be missing "
+            "here; take the DINOv2 file without `reg` in its name"
+        )
+    patches = weights.get(_PATCH_KERNEL)
+    if patches is None:
+        return weights
+    height, width = kernel.shape[-2:]
+    return weights | {_PATCH_KERNEL: resize_patch_kernel(patches, (height, width))}
+
+
+def _swin_from_timm(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """timm merges patches at the start of a stage, the release at the end of the one before."""
+    merging = re.compile(r"layers\.(\d+)\.(downsample\..*)")
+    found = [match for match in map(merging.fullmatch, weights) if match]
+    if not found or any(match[1] == "0" for match in found):
+        return weights
+    return {
+        merging.sub(lambda match: f"layers.{int(match[1]) - 1}.{match[2]}", name): weight
+        for name, weight in weights.items()
+    }
+
+
+def _plain(name: str) -> str:
+    """A name in a timm feature extractor, which joins the names of sequences, as in timm itself."""
+    return re.sub(r"^(model\.\w*?)_(\d+)\.", r"\1.\2.", name)
