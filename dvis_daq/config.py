@@ -106,6 +106,10 @@ def _validate(cfg: CfgNode) -> None:
         raise ConfigError("SOLVER.AMP.ENABLED is not read here; set SOLVER.PRECISION bf16 or fp16")
     _one_of(cfg.MODEL.TASK, "MODEL.TASK", ("vis", "vps", "vss", "vos"))
     _one_of(cfg.MODEL.REFINER.TRAIN_FUSION, "MODEL.REFINER.TRAIN_FUSION", ("thresholds", "mean"))
+    paddings = ("appearance", "zero", "learned", "none")
+    _one_of(cfg.MODEL.REFINER.TEMPORAL_PADDING, "MODEL.REFINER.TEMPORAL_PADDING", paddings)
+    _one_of(cfg.MODEL.REFINER.SPATIAL_PADDING, "MODEL.REFINER.SPATIAL_PADDING", ("naive", "no"))
+    _one_of(cfg.MODEL.TRACKER.NOISE.MODE, "MODEL.TRACKER.NOISE.MODE", ("none", "rs", "wa", "cc"))
     _one_of(cfg.SOLVER.PRECISION, "SOLVER.PRECISION", ("fp32", "bf16", "fp16"))
     if cfg.SOLVER.CACHE_SEGMENTER:
         _check_fixed_frames(cfg.INPUT)
@@ -214,8 +218,12 @@ def _add_tracker(cfg: CfgNode) -> None:
 
     refiner = cfg.MODEL.REFINER = CfgNode()
     refiner.LAYERS = 6
-    refiner.LOCAL_CONV = False  # convolution over time in each layer
+    refiner.LOCAL_CONV = False  # convolution over time in each layer; `DVIS_offline` has it always
     refiner.MAX_TRACKS = 20  # best tracks that are refined
+    # Tab. A4c. Frames in which a track does not live: appearance | zero | learned (a query) |
+    # none (hidden from attention).
+    refiner.TEMPORAL_PADDING = "appearance"
+    refiner.SPATIAL_PADDING = "naive"  # naive: chains of similar candidates fill the rows | no
     # Life cycle while the refiner is trained: "thresholds", the one of inference, or "mean", as
     # released: tracks are kept by the mean of both trackers' logits.
     refiner.TRAIN_FUSION = "thresholds"

@@ -14,7 +14,7 @@ from detectron2.utils.events import get_event_storage
 from torch import Tensor, nn
 
 from dvis_daq.checkpoint import register_official_names
-from dvis_daq.refiner import SequenceBank, TemporalRefiner
+from dvis_daq.refiner import SequenceBank, SequenceRules, TemporalRefiner
 from dvis_daq.segmenter import Segmenter
 from dvis_daq.structures import FrameSizes, VideoPrediction
 from dvis_daq.tracker.bank import TrackBank
@@ -36,7 +36,9 @@ class VideoModel(nn.Module):
         lifecycle: accepts or rejects the rows of a step.
         task: turns a `VideoPrediction` into what is delivered (`tasks/`).
         refiner: polishes whole tracks once a video is over; None for an online model.
-        sequence_settings: for `SequenceBank.sequences`, with a refiner.
+        sequences: how tracks become what the refiner reads; with a refiner.
+        fuse_scores: class scores (N, K + 1) from refined and online logits; None for the
+            softmax of the refined ones.
         objective: the losses; names in `trains` the parts that learn, the others are frozen.
         cache: keeps what the frozen segmenter said of training frames; None computes it anew.
         window: frames that pass the segmenter at once, at inference.
@@ -52,7 +54,8 @@ class VideoModel(nn.Module):
         task: TaskHead,
         objective: Objective,
         refiner: TemporalRefiner | None = None,
-        sequence_settings: Mapping[str, Any] | None = None,
+        sequences: SequenceRules | None = None,
+        fuse_scores: Callable[[Tensor, Tensor], Tensor] | None = None,
         cache: SegmentedFrames | None = None,
         window: int = 5,
         mask_dtype: torch.dtype | None = torch.float16,
@@ -61,7 +64,8 @@ class VideoModel(nn.Module):
         self.segmenter = segmenter
         self.tracker = tracker
         self.refiner = refiner
-        self.sequence_settings = dict(sequence_settings or {})
+        self.sequences = sequences
+        self.fuse_scores = fuse_scores
         self.cache = cache
         self.lifecycle = lifecycle
         self.task = task
@@ -128,11 +132,11 @@ class VideoModel(nn.Module):
         Queries of all frames are kept, mask features are not: for each window they are made
         a second time, so that memory grows by the queries alone.
         """
-        bank = SequenceBank()
+        bank = SequenceBank(self.sequences)
         for done in self.frames(images):
             bank.add(done.state, done.step, done.rows, done.frame)
-        tracks = bank.sequences(rows=self.segmenter.num_queries, **self.sequence_settings)
-        refined = self.refiner(tracks.queries.transpose(0, 1), bank.candidates)  # (1, T, N, C)
+        tracks = bank.sequences()
+        refined = self.refiner(tracks.queries.transpose(0, 1), bank.candidates, tracks.padded.T)
         masks = []
         for start in range(0, len(images), self.window):
             piece = slice(start, start + self.window)
@@ -140,7 +144,8 @@ class VideoModel(nn.Module):
             decoded = self.refiner.masks(refined[:, piece], features)[0]
             masks.append(decoded.to("cpu", self.mask_dtype or decoded.dtype))
         logits = self.refiner.classify(refined)[0]
-        return VideoPrediction(tracks.ids, logits, torch.cat(masks, dim=1))
+        scores = None if self.fuse_scores is None else self.fuse_scores(logits, tracks.logits)
+        return VideoPrediction(tracks.ids, logits, torch.cat(masks, dim=1), scores=scores)
 
     def _frozen(self) -> list[nn.Module]:
         children = self.named_children()  # without the refiner where that is None

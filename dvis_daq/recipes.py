@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -14,7 +15,13 @@ from detectron2.config import CfgNode
 from detectron2.modeling import META_ARCH_REGISTRY, build_backbone
 
 from dvis_daq.model import TaskHead, VideoModel
-from dvis_daq.refiner import TemporalRefiner
+from dvis_daq.refiner import (
+    SequenceRules,
+    TemporalRefiner,
+    appearance_padding,
+    larger_scores,
+    zero_padding,
+)
 from dvis_daq.segmenter import (
     PixelDecoder,
     QueryDecoder,
@@ -30,10 +37,19 @@ from dvis_daq.tasks.vps import panoptic
 from dvis_daq.tasks.vss import semantic
 from dvis_daq.tracker.daq import DAQTracker
 from dvis_daq.tracker.embedding import EmbeddingTracker
+from dvis_daq.tracker.referring import ReferringTracker, raw_candidates
 from dvis_daq.tracker.state import EndlessLife, Lifecycle, mean_of_both, tracker_1, tracker_1_and_2
 from dvis_daq.training.cache import SegmentedFrames
+from dvis_daq.training.class_memory import TrackContrast
 from dvis_daq.training.losses import LossWeights
-from dvis_daq.training.objectives import DAQObjective, FrameObjective, RefinerObjective
+from dvis_daq.training.noise import MIXES, QueryNoise
+from dvis_daq.training.objectives import (
+    ContrastiveObjective,
+    DAQObjective,
+    FrameObjective,
+    ReferringObjective,
+    RefinerObjective,
+)
 from dvis_daq.training.points import PointSampler
 from dvis_daq.training.simulation import Stage
 
@@ -46,6 +62,26 @@ def MinVIS(cfg: CfgNode) -> VideoModel:
         tracker=EmbeddingTracker(),
         lifecycle=EndlessLife(),
         objective=FrameObjective(losses=loss_weights(cfg), points=point_sampler(cfg)),
+        **inference(cfg),
+    )
+
+
+@META_ARCH_REGISTRY.register()
+def CTVIS(cfg: CfgNode) -> VideoModel:
+    """As MinVIS, with a re-id head that learns from clips and links the queries."""
+    contrastive = cfg.MODEL.CONTRASTIVE
+    return VideoModel(
+        segmenter=build_segmenter(cfg),
+        tracker=EmbeddingTracker(attrgetter("reid")),
+        lifecycle=EndlessLife(),
+        objective=ContrastiveObjective(
+            weight=contrastive.WEIGHT,
+            auxiliary_weight=contrastive.AUX_WEIGHT,
+            num_negatives=contrastive.NUM_NEGATIVES,
+            momentum=contrastive.MOMENTUM,
+            losses=loss_weights(cfg),
+            points=point_sampler(cfg),
+        ),
         **inference(cfg),
     )
 
@@ -77,14 +113,61 @@ def DVIS_DAQ_offline(cfg: CfgNode) -> VideoModel:
     return VideoModel(
         segmenter=segmenter,
         tracker=tracker,
-        refiner=build_refiner(cfg, segmenter),
-        sequence_settings={"max_tracks": cfg.MODEL.REFINER.MAX_TRACKS},
+        refiner=build_refiner(cfg, segmenter, local_conv=cfg.MODEL.REFINER.LOCAL_CONV),
+        sequences=sequences(cfg),
         lifecycle=lifecycle(cfg),
         cache=segmented_frames(cfg),
         objective=RefinerObjective(
             life=training_life(cfg),
             match_refined_from=cfg.SOLVER.MAX_ITER // 2,
-            max_tracks=cfg.MODEL.REFINER.MAX_TRACKS,
+            sequences=sequences(cfg),
+            losses=loss_weights(cfg),
+            points=point_sampler(cfg),
+        ),
+        **inference(cfg),
+    )
+
+
+@META_ARCH_REGISTRY.register()
+def DVIS_online(cfg: CfgNode) -> VideoModel:
+    """DVIS++: frozen segmenter; the referring tracker with static anchors learns with noise."""
+    segmenter = build_segmenter(cfg)
+    return VideoModel(
+        segmenter=segmenter,
+        tracker=build_referring_tracker(cfg, segmenter),
+        lifecycle=EndlessLife(),
+        cache=segmented_frames(cfg),
+        objective=ReferringObjective(
+            match_tracks_from=cfg.SOLVER.MAX_ITER // 2,
+            noise=query_noise(cfg),
+            contrast_weight=cfg.MODEL.CONTRASTIVE.WEIGHT if cfg.MODEL.TRACKER.CONTRASTIVE else 0.0,
+            losses=loss_weights(cfg),
+            points=point_sampler(cfg),
+        ),
+        **inference(cfg),
+    )
+
+
+@META_ARCH_REGISTRY.register()
+def DVIS_offline(cfg: CfgNode) -> VideoModel:
+    """DVIS++: frozen segmenter and referring tracker; the temporal refiner learns."""
+    segmenter = build_segmenter(cfg)
+    tracker = build_referring_tracker(cfg, segmenter)
+    # Every row lives through the whole video, so there is nothing to pad.
+    rows = SequenceRules(max_tracks=segmenter.num_queries, chains=False, candidates=raw_candidates)
+    return VideoModel(
+        segmenter=segmenter,
+        tracker=tracker,
+        refiner=build_refiner(cfg, segmenter, local_conv=True, hidden_dim=tracker.hidden_dim),
+        sequences=rows,
+        fuse_scores=larger_scores,
+        lifecycle=EndlessLife(),
+        cache=segmented_frames(cfg),
+        objective=RefinerObjective(
+            life=EndlessLife(),
+            match_refined_from=cfg.SOLVER.MAX_ITER // 2,
+            sequences=rows,
+            contrast=track_contrast(cfg),
             losses=loss_weights(cfg),
             points=point_sampler(cfg),
         ),
@@ -151,17 +234,54 @@ def build_daq_tracker(cfg: CfgNode, segmenter: Segmenter) -> DAQTracker:
     )
 
 
-def build_refiner(cfg: CfgNode, segmenter: Segmenter) -> TemporalRefiner:
-    """The temporal refiner, as wide as the segmenter's queries."""
+def build_referring_tracker(cfg: CfgNode, segmenter: Segmenter) -> ReferringTracker:
+    """The tracker of DVIS++, as wide as object query and re-id embedding together."""
+    former = cfg.MODEL.MASK_FORMER
+    return ReferringTracker(
+        hidden_dim=segmenter.hidden_dim * (2 if former.REID_BRANCH else 1),
+        mask_dim=segmenter.mask_dim,
+        num_classes=segmenter.num_classes,
+        layers=cfg.MODEL.TRACKER.LAYERS,
+        heads=former.NHEADS,
+        feedforward_dim=former.DIM_FEEDFORWARD,
+    )
+
+
+def query_noise(cfg: CfgNode) -> QueryNoise | None:
+    noise = cfg.MODEL.TRACKER.NOISE
+    return None if noise.MODE == "none" else QueryNoise(MIXES[noise.MODE], noise.RATIO)
+
+
+def track_contrast(cfg: CfgNode) -> TrackContrast | None:
+    return TrackContrast(cfg.MODEL.CONTRASTIVE.WEIGHT) if cfg.MODEL.REFINER.CONTRASTIVE else None
+
+
+def build_refiner(
+    cfg: CfgNode, segmenter: Segmenter, *, local_conv: bool, hidden_dim: int | None = None
+) -> TemporalRefiner:
+    """The temporal refiner, as wide as its tracks; None: as the segmenter's queries."""
     refiner, former = cfg.MODEL.REFINER, cfg.MODEL.MASK_FORMER
     return TemporalRefiner(
-        hidden_dim=segmenter.hidden_dim,
+        hidden_dim=hidden_dim or segmenter.hidden_dim,
         mask_dim=segmenter.mask_dim,
         num_classes=segmenter.num_classes,
         layers=refiner.LAYERS,
         heads=former.NHEADS,
         feedforward_dim=former.DIM_FEEDFORWARD,
-        local_conv=refiner.LOCAL_CONV,
+        local_conv=local_conv,
+        learned_padding=refiner.TEMPORAL_PADDING == "learned",
+        hide_padding=refiner.TEMPORAL_PADDING == "none",
+    )
+
+
+def sequences(cfg: CfgNode) -> SequenceRules:
+    """How tracks become the rows of the refiner."""
+    refiner = cfg.MODEL.REFINER
+    by_appearance = refiner.TEMPORAL_PADDING == "appearance"
+    return SequenceRules(
+        max_tracks=refiner.MAX_TRACKS,
+        padding=appearance_padding if by_appearance else zero_padding,
+        chains=refiner.SPATIAL_PADDING == "naive",
     )
 
 
@@ -247,4 +367,3 @@ def task_head(cfg: CfgNode) -> TaskHead:
     if cfg.MODEL.TASK == "vss":
         return semantic
     return partial(instances, max_instances=cfg.TEST.MAX_INSTANCES)
-

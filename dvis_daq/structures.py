@@ -206,20 +206,29 @@ class VideoPrediction:
         logits: (N, K + 1) class logits of the whole track (the mean over its frames).
         masks: (N, T, h, w) mask logits; -1e4 where a track has nothing to say.
         start: index of the first of the T frames in the video.
+        scores: (N, K + 1) class scores 0..1 that are not the softmax of the logits (DVIS++
+            offline); None where they are.
     """
 
     ids: Tensor
     logits: Tensor
     masks: Tensor
     start: int = 0
+    scores: Tensor | None = None
 
     def __post_init__(self) -> None:
         tracks = self.ids.shape[0]
         _check("logits", self.logits, (tracks, None))
         _check("masks", self.masks, (tracks, None, None, None))
+        if self.scores is not None:
+            _check("scores", self.scores, tuple(self.logits.shape))
 
     def __len__(self) -> int:
         return self.ids.shape[0]
+
+    def class_scores(self) -> Tensor:
+        """(N, K + 1) in 0..1, background last."""
+        return self.logits.softmax(-1) if self.scores is None else self.scores
 
 
 def foreground_score(logits: Tensor) -> Tensor:

@@ -76,10 +76,17 @@ class SelfAttention(nn.Module):
         self.self_attn = MultiheadAttention(dim, heads)
         self.norm = nn.LayerNorm(dim)
 
-    def forward(self, x: Tensor, position: Tensor | None = None) -> Tensor:
-        """Lets the rows of `x`, (..., N, C), see each other."""
+    def forward(
+        self, x: Tensor, position: Tensor | None = None, blocked: Tensor | None = None
+    ) -> Tensor:
+        """Lets the rows of `x`, (..., N, C), see each other.
+
+        Args:
+            x: (..., N, C), `position` likewise.
+            blocked: bool, broadcastable to (..., N, N), or (N,); True hides a row.
+        """
         query = _add(x, position)
-        return self.norm(x + self.self_attn(query, query, x))
+        return self.norm(x + self.self_attn(query, query, x, blocked))
 
 
 class CrossAttention(nn.Module):

@@ -1,8 +1,10 @@
 """The offline part: whole tracks, seen from both ends of the video."""
 
-from dvis_daq.refiner.refiner import TemporalRefiner
+from dvis_daq.refiner.refiner import TemporalRefiner, larger_scores
 from dvis_daq.refiner.sequences import (
     SequenceBank,
+    SequenceRules,
+    TemporalPadding,
     TrackSequences,
     appearance_padding,
     zero_padding,
@@ -10,8 +12,11 @@ from dvis_daq.refiner.sequences import (
 
 __all__ = [
     "SequenceBank",
+    "SequenceRules",
+    "TemporalPadding",
     "TemporalRefiner",
     "TrackSequences",
     "appearance_padding",
+    "larger_scores",
     "zero_padding",
 ]

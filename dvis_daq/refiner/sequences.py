@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import NamedTuple
 
 import torch
@@ -82,6 +83,24 @@ def zero_padding(appearance: Tensor) -> Tensor:
     return torch.zeros_like(appearance)
 
 
+@dataclass(frozen=True)
+class SequenceRules:
+    """How the tracks of a video become the rows that a refiner reads (Tab. A4c).
+
+    Attributes:
+        max_tracks: the best tracks are taken, this many at most.
+        padding: fills the frames in which a track does not live.
+        chains: fill up with chains of candidates to as many rows as a frame has candidates
+            (spatial padding; they may repeat objects).
+        candidates: (T, Q, C) what tracks read of the frames, and what chains are made of.
+    """
+
+    max_tracks: int
+    padding: TemporalPadding = appearance_padding
+    chains: bool = True
+    candidates: Callable[[FrameOutputs], Tensor] = attrgetter("embeds")
+
+
 class Candidates(NamedTuple):
     """What a frame of S leaves behind: not its features, which are a thousand times as large."""
 
@@ -101,10 +120,12 @@ class SequenceBank:
     whose clips are short.
 
     Args:
-        keep_masks: keep them.
+        rules: how sequences are made.
+        keep_masks: keep the masks.
     """
 
-    def __init__(self, *, keep_masks: bool = False) -> None:
+    def __init__(self, rules: SequenceRules, *, keep_masks: bool = False) -> None:
+        self._rules = rules
         self._keep_masks = keep_masks
         self._ids: list[Tensor] = []
         self._queries: list[Tensor] = []
@@ -124,20 +145,21 @@ class SequenceBank:
         living = zip(state.ids.tolist(), state.appearance.mean, strict=True)
         self._appearance.update(living)
         masks = frame.masks[0] if self._keep_masks else None
-        self._candidates.append(Candidates(frame.embeds[0], frame.logits[0], masks))
+        embeds = self._rules.candidates(frame)[0]
+        self._candidates.append(Candidates(embeds, frame.logits[0], masks))
         self._next_id = state.next_id
 
     @property
     def candidates(self) -> Tensor:
-        """(T, Q, C) object queries of the segmenter."""
+        """(T, Q, C) what the segmenter found in each frame."""
         return torch.stack([frame.embeds for frame in self._candidates])
 
-    def tracks(self, padding: TemporalPadding = appearance_padding) -> TrackSequences:
+    def tracks(self) -> TrackSequences:
         """All tracks in order of birth, dead ones included."""
         number, frames = self._next_id, len(self._ids)
         first = self._queries[0]
         alive = torch.zeros(number, frames, dtype=torch.bool, device=first.device)
-        filling = padding(self._last_appearance(first))
+        filling = self._rules.padding(self._last_appearance(first))
         queries = filling[:, None].repeat(1, frames, 1)
         logits = self._logits[0].new_zeros(number, self._logits[0].shape[1])
         masks = None
@@ -174,25 +196,14 @@ class SequenceBank:
             masks=torch.stack(masks, dim=1) if masks else None,
         )
 
-    def sequences(
-        self,
-        *,
-        max_tracks: int,
-        rows: int,
-        padding: TemporalPadding = appearance_padding,
-        fill: bool = True,
-    ) -> TrackSequences:
-        """The best tracks, then chains until there are `rows` (spatial padding; may repeat objects).
+    def sequences(self) -> TrackSequences:
+        """The best tracks; then, where the rules say so, chains until there are Q rows.
 
-        Args:
-            max_tracks: tracks at most.
-            rows: sequences wanted; more tracks than that are kept all the same.
-            padding: fills the frames in which a track does not live.
-            fill: False gives tracks alone.
+        More tracks than that are kept all the same.
         """
-        tracks = self.tracks(padding).best(max_tracks)
-        missing = rows - len(tracks)
-        if not fill or missing <= 0:
+        tracks = self.tracks().best(self._rules.max_tracks)
+        missing = len(self._candidates[0].embeds) - len(tracks)
+        if not self._rules.chains or missing <= 0:
             return tracks
         return tracks.join(self.chains().best(missing))
 

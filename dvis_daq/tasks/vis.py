@@ -38,7 +38,7 @@ def instances(prediction: VideoPrediction, sizes: FrameSizes, max_instances: int
     Args:
         max_instances: pairs reported at most.
     """
-    scores, labels, rows = top_pairs(prediction.logits, max_instances)
+    scores, labels, rows = top_pairs(prediction.class_scores(), max_instances)
     tracks, position = rows.unique(return_inverse=True)
     encoded = encode_tracks(prediction.masks[tracks.to(prediction.masks.device)], sizes)
     return Instances(
@@ -50,16 +50,16 @@ def instances(prediction: VideoPrediction, sizes: FrameSizes, max_instances: int
     )
 
 
-def top_pairs(logits: Tensor, max_instances: int) -> tuple[Tensor, Tensor, Tensor]:
+def top_pairs(scores: Tensor, max_instances: int) -> tuple[Tensor, Tensor, Tensor]:
     """Best pairs of a track and a real class.
 
     Args:
-        logits: (N, K + 1), background last.
+        scores: (N, K + 1) 0..1, background last.
 
     Returns:
         Scores (n,), labels (n,) and rows (n,), best first; n = min(max_instances, N * K).
     """
-    scores = logits.softmax(-1)[:, :-1]  # (N, K)
+    scores = scores[:, :-1]  # (N, K)
     best, index = scores.flatten().topk(min(max_instances, scores.numel()))
     return best, index % scores.shape[1], index // scores.shape[1]
 

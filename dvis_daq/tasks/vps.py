@@ -44,7 +44,7 @@ def panoptic(
         overlap_threshold: 0..1, a track is dropped that wins less than this share of its own
             area; areas are counted over the whole video.
     """
-    scores, labels = prediction.logits.softmax(-1).max(-1)
+    scores, labels = prediction.class_scores().max(-1)
     background = prediction.logits.shape[1] - 1
     rows = ((labels != background) & (scores > score_threshold)).nonzero().squeeze(1)
     scores, labels, ids = scores[rows], labels[rows], prediction.ids[rows]

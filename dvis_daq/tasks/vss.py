@@ -20,7 +20,7 @@ class Semantic(TypedDict):
 
 def semantic(prediction: VideoPrediction, sizes: FrameSizes) -> Semantic:
     """Class of each pixel: argmax over K of the sum over tracks of class x mask probability."""
-    classes = prediction.logits.softmax(-1)[:, :-1].to(prediction.masks.device)  # (N, K)
+    classes = prediction.class_scores()[:, :-1].to(prediction.masks.device)  # (N, K)
     labels = torch.zeros(prediction.masks.shape[1], *sizes.output, dtype=torch.int16)
     for piece, probability in by_frames(prediction.masks, sizes, resized_probabilities):
         pixels = probability.flatten(1)  # (N, P)

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dvis_daq.layers.precision import at_least_float32, no_autocast
+from dvis_daq.structures import Assignment
 
 
 class ContrastiveItem(NamedTuple):
@@ -65,6 +66,15 @@ def contrastive_losses(
         zero = torch.stack([0 * at_least_float32(x).sum() for x in embeddings]).sum()
         return ContrastiveLosses(zero, zero)
     return ContrastiveLosses(*(losses.mean() for losses in item_losses(items)))
+
+
+def pairs_before_last(matches: Sequence[Assignment]) -> Assignment:
+    """The pairs that DVIS++ makes its items from, given those of each layer.
+
+    As released, where layers are matched one by one, it is not the last layer's but the one
+    before it, which the released code matches last.
+    """
+    return matches[max(len(matches) - 2, 0)]
 
 
 def _item_loss(item: ContrastiveItem) -> ContrastiveLosses:

@@ -179,6 +179,42 @@ def match_clips(
     return [[_assignment(*linear_sum_assignment(cost)) for cost in total] for total in totals]
 
 
+@torch.no_grad()
+def match_first_appearance(
+    frames: Sequence[Predictions],
+    targets: ClipTargets,
+    *,
+    weights: LossWeights,
+    points: PointSampler,
+) -> list[Assignment]:
+    """Gives each object the row that fits it best in the frame where it first appears (DVIS++).
+
+    Frame by frame, from the rows that no earlier object has; the pairs hold for all frames.
+
+    Args:
+        frames: N rows of L layers for each of T frames; row n is the same track in all.
+        targets: G objects over the T frames, masks padded like the frames.
+        weights: of the three costs.
+        points: source of the points, one set a frame.
+
+    Returns:
+        For each layer the pairs, in order of appearance, then of the row; an object that is
+        never visible has none.
+
+    Raises:
+        FloatingPointError: a cost is not finite; names the cost, the frame and the layer.
+        ValueError: frames and targets differ in length.
+    """
+    if len(frames) != targets.num_frames:
+        raise ValueError(f"{len(frames)} frames, but targets {tuple(targets.masks.shape)}")
+    costs = [_clip_costs(said, targets[:, t], points) for t, said in enumerate(frames)]
+    *totals, visible = _to_host([*(cost.total(weights) for cost in costs), targets.visible])
+    for t, (total, cost) in enumerate(zip(totals, costs, strict=True)):
+        _check_finite(total, cost, [f"frame {t}, layer {layer}" for layer in range(len(total))])
+    first = np.where(visible.any(1), visible.argmax(1), len(frames))  # (G,)
+    return [_by_appearance(of_layer, first) for of_layer in zip(*totals, strict=True)]
+
+
 def pair_costs(logits: Tensor, samples: Tensor, labels: Tensor, truth: Tensor) -> PairCosts:
     """Costs of every row against every object.
 
@@ -231,6 +267,19 @@ def _match_frame(cost: np.ndarray, scored: np.ndarray, visible: np.ndarray) -> F
     query, column = _by_target(*linear_sum_assignment(cost[:, objects]))
     resembles[query] = objects[column]
     return FrameMatch(_assignment(query, objects[column]), torch.from_numpy(resembles))
+
+
+def _by_appearance(costs: Sequence[np.ndarray], first: np.ndarray) -> Assignment:
+    """Costs (N, G) of each frame; first (G,), the frame in which each object appears."""
+    free = np.arange(len(costs[0]))
+    rows, objects = [], []
+    for t, cost in enumerate(costs):
+        appearing = (first == t).nonzero()[0]
+        query, column = linear_sum_assignment(cost[np.ix_(free, appearing)])
+        rows.append(free[query])
+        objects.append(appearing[column])
+        free = np.delete(free, query)
+    return _assignment(np.concatenate(rows), np.concatenate(objects))
 
 
 def _by_target(query: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

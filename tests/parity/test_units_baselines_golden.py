@@ -15,24 +15,15 @@ from dvis_daq.refiner import TemporalRefiner
 from dvis_daq.structures import FrameOutputs
 from dvis_daq.tracker.referring import ReferringStep, ReferringTracker, raw_candidates
 from dvis_daq.tracker.state import EndlessLife, TrackState, advance
-from dvis_daq.training.noise import MIXES, Mix, NoiseSource
+from dvis_daq.training.noise import MIXES, Mix
 from tests.parity.golden.cases import Arrays, Case, load_cases
+from tests.parity.golden.referring import FixedNoise
 
 TOLERANCE = 1e-5
 SIZES = {
     "hidden_dim": 32, "mask_dim": 16, "num_classes": 25, "layers": 2, "heads": 4, "feedforward_dim": 64,
 }  # fmt: skip
 Module = TypeVar("Module", bound=nn.Module)
-
-
-class FixedNoise(NoiseSource):
-    """The randomness of the recorded runs."""
-
-    def permutation(self, n: int) -> Tensor:
-        return (torch.arange(n) + 3) % n
-
-    def shares(self, n: int) -> Tensor:
-        return (torch.arange(n, dtype=torch.float64) + 0.5) / n
 
 
 @pytest.fixture(scope="module")

@@ -87,6 +87,6 @@ def test_encoding_round_trip() -> None:
 
 
 def test_top_pairs_are_best_first() -> None:
-    scores, labels, rows = top_pairs(torch.tensor([[0.0, 2.0, 0.0], [3.0, 0.0, 0.0]]), 2)
+    scores, labels, rows = top_pairs(torch.tensor([[0.1, 0.7, 0.2], [0.9, 0.05, 0.05]]), 2)
     assert (rows.tolist(), labels.tolist()) == ([1, 0], [0, 1])
     assert scores[0] > scores[1]
