@@ -14,23 +14,23 @@ from pycocotools import mask as coco
 AREAS = [[0, 128**2], [128**2, 256**2], [256**2, 1e10]]  # of YouTube-VIS; its own are TAO's
 
 
-def trackeval_figures(gt: Path, results: Path, folder: Path) -> dict[str, float]:
-    """AP, AP50, AP75, APs, APm, APl, AR100, ARs, ARm and ARl, fractions.
-
-    Comparable for ground truth without crowd. Runs in this process and on one core.
-
-    Args:
-        gt, results: YouTube-VIS json files.
-        folder: scratch space, to be empty.
-    """
-    import trackeval
-
+def prepare_trackeval(gt: Path, results: Path, folder: Path) -> None:
+    """Lays out two YouTube-VIS json files as TrackEval wants them, in an empty `folder`."""
     truth, tracker = folder / "gt" / "youtube_vis_split", folder / "trackers"
     tracker = tracker / "youtube_vis_split" / "peer" / "data"
     for place in (truth, tracker):
         place.mkdir(parents=True)
     (truth / "gt.json").write_text(json.dumps(_uncompressed(json.loads(gt.read_text()))))
     (tracker / "results.json").write_text(results.read_text())
+
+
+def run_trackeval(folder: Path) -> dict[str, float]:
+    """AP, AP50, AP75, APs, APm, APl, AR100, ARs, ARm and ARl, fractions.
+
+    Comparable for ground truth without crowd. Runs in this process and on one core.
+    """
+    import trackeval
+
     dataset = {
         "GT_FOLDER": f"{folder / 'gt'}/",
         "TRACKERS_FOLDER": f"{folder / 'trackers'}/",

@@ -38,6 +38,7 @@ def score_files(
     long_videos: Collection[int] | None = None,
     events: bool = False,
     trace_file: str | Path | None = None,
+    workers: int = 1,
 ) -> dict[str, Any]:
     """Scores a results.json.
 
@@ -46,6 +47,7 @@ def score_files(
         videos: score only the videos with these ids.
         long_videos, events: see `score`.
         trace_file: the model's trace, to tell why it missed emergences (implies `events`).
+        workers: processes that compare masks.
 
     Raises:
         ValueError: a file cannot be scored; names file, entry and remedy.
@@ -55,7 +57,8 @@ def score_files(
     if videos is not None:
         truth = truth.restrict(videos)
     trace = None if trace_file is None else read_trace(trace_file)
-    return score(truth, predictions, long_videos=long_videos, events=events, trace=trace)
+    options: dict[str, Any] = {"long_videos": long_videos, "events": events, "workers": workers}
+    return score(truth, predictions, trace=trace, **options)
 
 
 def score(
@@ -65,6 +68,7 @@ def score(
     long_videos: Collection[int] | None = None,
     events: bool = False,
     trace: Trace | None = None,
+    workers: int = 1,
 ) -> dict[str, Any]:
     """All figures by name, fractions, None where undefined.
 
@@ -75,6 +79,7 @@ def score(
             the rule of YouTube-VIS 2022.
         events: add "events", see `evaluation.emergence`.
         trace: of the model, see `metrics.explain`; adds "missed_emergences".
+        workers: processes that compare masks.
 
     Returns:
         AP, AP50, AP75, APs, APm, APl, AR1, AR10, AR100, ARs, ARm, ARl, with the levels of
@@ -85,7 +90,7 @@ def score(
     standard = list(slices)
     slices |= event_slices() if events else {}
     names, categories = list(slices), list(truth.categories)
-    matches, seen = _match_all(truth, predictions, tuple(slices.values()), events=events)
+    matches, seen = _match_all(truth, predictions, tuple(slices.values()), events, workers)
     curves = accumulate(matches, names=names, categories=categories).select(standard)
     result: dict[str, Any] = dict(figures(curves))
     result["per_class"] = {
@@ -106,14 +111,15 @@ def _match_all(
     truth: GroundTruth,
     predictions: Sequence[PredictedTrack],
     slices: tuple[Slice, ...],
-    *,
     events: bool,
+    workers: int,
 ) -> tuple[list[Matches], EventScores | None]:
     """One pass over all videos; the masks' overlaps are kept for one video at a time."""
     matches: list[Matches] = []
     odd: list[int] = []
     seen = EventScores() if events else None
-    for overlap in overlaps(truth, predictions, limit=None if events else MAX_PREDICTIONS):
+    limit = None if events else MAX_PREDICTIONS
+    for overlap in overlaps(truth, predictions, limit=limit, workers=workers):
         matches.append(match(overlap, slices))
         odd += _odd_areas(overlap)
         if seen is not None:

@@ -1,21 +1,16 @@
-"""Pixels that predicted and true tracks of a video share, frame by frame.
-
-One call of pycocotools a frame and category gives the areas of all masks and all their
-intersections: every list gets the whole frame as one more mask. An intersection i of masks
-with areas a and b comes back as q = i / (a + b - i); i = q (a + b) / (1 + q) is exact after
-rounding, since q is off by at most one part in 2^53 and i is below 2^32.
-"""
+"""Predicted and true tracks of one category in one video, and the pixels that they share."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import TypeVar
 
 import numpy as np
-from pycocotools import mask as coco
 
-from dvis_daq.metrics.masks import Counts, Size, areas, as_rles
+from dvis_daq.metrics.pixel_counts import Group, count_many
 from dvis_daq.metrics.tracks import GroundTruth, ObjectTrack, PredictedTrack, Video
 
 Track = TypeVar("Track", PredictedTrack, ObjectTrack)
@@ -30,7 +25,7 @@ class Overlap:
         category_id: their category.
         predictions: P predictions, best score first, ties in file order.
         objects: G objects in file order.
-        shared: (T, P, G) int64 pixels of both.
+        shared: (T, P, G) int64 pixels that both have.
         predicted: (T, P) int64 pixels of each prediction.
         actual: (T, G) int64 pixels of each object.
     """
@@ -74,7 +69,11 @@ class Overlap:
 
 
 def overlaps(
-    truth: GroundTruth, predictions: Sequence[PredictedTrack], *, limit: int | None = None
+    truth: GroundTruth,
+    predictions: Sequence[PredictedTrack],
+    *,
+    limit: int | None = None,
+    workers: int = 1,
 ) -> Iterator[Overlap]:
     """Yields every video and category that has an object or a prediction, videos in rising id.
 
@@ -82,86 +81,36 @@ def overlaps(
         truth: ground truth; predictions of videos that it does not have are left out.
         predictions: in file order.
         limit: keep so many of the best predictions of each video and category.
+        workers: processes that count pixels, see `pixel_counts.count_many`.
     """
-    found = _group(predictions)
-    objects = _group(truth.tracks)
-    for video in truth.videos.values():
-        for category in truth.categories:
-            key = (video.id, category)
-            if key in found or key in objects:
-                ranked = sorted(found.get(key, ()), key=lambda p: -p.score)[:limit]
-                yield _overlap(video, category, tuple(ranked), tuple(objects.get(key, ())))
+    found, objects = _group(predictions), _group(truth.tracks)
+    keys = [
+        key for key in product(truth.videos, truth.categories) if key in found or key in objects
+    ]
+    ranked = [sorted(found[key], key=lambda p: -p.score)[:limit] for key in keys]
+    groups = [
+        _masks(truth.videos[key[0]], best, objects[key])
+        for key, best in zip(keys, ranked, strict=True)
+    ]
+    counts = count_many(groups, workers=workers)
+    for key, best, pixels in zip(keys, ranked, counts, strict=True):
+        video, category = truth.videos[key[0]], key[1]
+        yield Overlap(video, category, tuple(best), tuple(objects[key]), *pixels)
 
 
 def _group(tracks: Sequence[Track]) -> dict[tuple[int, int], list[Track]]:
-    groups: dict[tuple[int, int], list[Track]] = {}
+    """By video and category; empty where there is none."""
+    groups: dict[tuple[int, int], list[Track]] = defaultdict(list)
     for track in tracks:
-        groups.setdefault((track.video_id, track.category_id), []).append(track)
+        groups[track.video_id, track.category_id].append(track)
     return groups
 
 
-def _overlap(
-    video: Video,
-    category: int,
-    predictions: tuple[PredictedTrack, ...],
-    objects: tuple[ObjectTrack, ...],
-) -> Overlap:
-    rows, columns = len(predictions), len(objects)
-    if not rows or not columns:  # areas alone
-        predicted = _areas(predictions, video)
-        actual = _areas(objects, video)
-        shared = np.zeros((video.length, rows, columns), np.int64)
-        return Overlap(video, category, predictions, objects, shared, predicted, actual)
-    ratios = np.zeros((video.length, rows + 1, columns + 1))
-    frames = zip(
-        zip(*(prediction.masks for prediction in predictions), strict=True),
-        zip(*(item.masks for item in objects), strict=True),
-        ratios,
-        strict=True,
-    )
-    whole = _whole_frame(video.size)
-    for left, right, out in frames:
-        _frame_ratios(left, right, video.size, whole, out)
-    pixels = video.height * video.width
-    predicted = np.rint(ratios[:, :rows, columns] * pixels).astype(np.int64)
-    actual = np.rint(ratios[:, rows, :columns] * pixels).astype(np.int64)
-    pairs = ratios[:, :rows, :columns]
-    both = predicted[:, :, None] + actual[:, None, :]
-    shared = np.rint(pairs * both / (1 + pairs)).astype(np.int64)
-    return Overlap(video, category, predictions, objects, shared, predicted, actual)
-
-
-def _frame_ratios(
-    predicted: Sequence[Counts | None],
-    actual: Sequence[Counts | None],
-    size: Size,
-    whole: Counts,
-    out: np.ndarray,
-) -> None:
-    """Fills `out`, (P + 1, G + 1), with the IoU of one frame; the last ones are the whole frame."""
-    rows = [n for n, mask in enumerate(predicted) if mask is not None]
-    columns = [n for n, mask in enumerate(actual) if mask is not None]
-    left = as_rles([*(predicted[n] for n in rows), whole], size)  # type: ignore[list-item]
-    right = as_rles([*(actual[n] for n in columns), whole], size)  # type: ignore[list-item]
-    ratios = coco.iou(left, right, [0] * len(right))
-    if ratios.shape == out.shape:
-        out[:] = ratios
-    else:
-        out[np.array([*rows, -1])[:, None], [*columns, -1]] = ratios
-
-
-def _areas(tracks: Sequence[Track], video: Video) -> np.ndarray:
-    """(T, N) pixels of each mask."""
-    result = np.zeros((video.length, len(tracks)), np.int64)
-    present = [(t, n, m) for n, track in enumerate(tracks) for t, m in enumerate(track.masks) if m]
-    if present:
-        frames, columns, masks = zip(*present, strict=True)
-        result[list(frames), list(columns)] = areas(masks, video.size)
-    return result
-
-
-def _whole_frame(size: Size) -> Counts:
-    return coco.frPyObjects({"size": size, "counts": [0, size[0] * size[1]]}, *size)["counts"]
+def _masks(
+    video: Video, predictions: Sequence[PredictedTrack], objects: Sequence[ObjectTrack]
+) -> Group:
+    shape = video.length, video.height, video.width
+    return shape, [track.masks for track in predictions], [track.masks for track in objects]
 
 
 def _mean_visible(pixels: np.ndarray) -> np.ndarray:

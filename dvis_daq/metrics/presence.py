@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from statistics import mean, median
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from dvis_daq.metrics.events import (
     Visibility,
@@ -31,6 +30,8 @@ SLACK = 1  # frames: an event may be seen one frame late (coming) or early (goin
 
 def assign(overlap: Overlap, *, min_score: float = 0.3, min_iou: float = 0.1) -> dict[int, int]:
     """Pairs objects with predictions, {g: p}, rows of `overlap`."""
+    from scipy.optimize import linear_sum_assignment  # slow to import, and only needed here
+
     rows = np.flatnonzero(overlap.scores >= min_score)
     columns = np.flatnonzero(~is_crowd(overlap) & overlap.visible.any(0))
     iou = overlap.iou()[np.ix_(rows, columns)]

@@ -111,11 +111,12 @@ def test_events(folder: Path, expected_ed: dict[str, Any]) -> None:
 
 def test_same_as_trackeval_without_crowd(folder: Path, tmp_path: Path) -> None:
     pytest.importorskip("trackeval", reason="TrackEval is not installed")
-    from benchmarks.peers import trackeval_figures
+    from benchmarks.peers import prepare_trackeval, run_trackeval
 
     truth = json.loads((folder / "gt.json").read_text())
     for annotation in truth["annotations"]:
         annotation["iscrowd"] = 0
     gt, results = tmp_path / "gt.json", folder / "predictions.json"
     gt.write_text(json.dumps(truth))
-    agree(score_files(gt, results), trackeval_figures(gt, results, tmp_path / "peer"))
+    prepare_trackeval(gt, results, tmp_path / "peer")
+    agree(score_files(gt, results), run_trackeval(tmp_path / "peer"))

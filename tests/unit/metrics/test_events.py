@@ -7,7 +7,7 @@ from dvis_daq.metrics.events import EdShare, EventRecall, Visibility, event_slic
 from dvis_daq.metrics.matching import match
 from dvis_daq.metrics.overlap import overlaps
 from dvis_daq.metrics.reading import parse_ground_truth
-from tests.unit.metrics.scene import A, A_HALF, A_THIRD, B, annotations, scene
+from tests.unit.metrics.scene import A_HALF, A_THIRD, A, B, annotations, scene
 
 LATE = [None, None, A, A, A, A]  # emerges in frame 2
 EARLY = [A, A, A, A, None, None]  # last seen in frame 3

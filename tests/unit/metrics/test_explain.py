@@ -6,7 +6,7 @@ import pytest
 
 from dvis_daq.metrics.explain import explain, read_trace
 from dvis_daq.metrics.presence import Presence
-from tests.unit.metrics.scene import A, A_HALF, A_THIRD, B, rle, scene
+from tests.unit.metrics.scene import A_HALF, A_THIRD, A, B, rle, scene
 
 LATE = [None, A, A, A]  # the frames in question are 1 and 2
 

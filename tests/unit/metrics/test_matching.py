@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from dvis_daq.metrics.matching import THRESHOLDS, Matches, Slice, _greedy, match
 from dvis_daq.metrics.overlap import overlaps
 from dvis_daq.metrics.reading import parse_ground_truth, parse_results
-from tests.unit.metrics.scene import A, A_HALF, A_THIRD, B, annotations, results
+from tests.unit.metrics.scene import A_HALF, A_THIRD, A, B, annotations, results
 
 
 def matched(tracks: list[dict], found: list[dict], one: Slice = Slice()) -> Matches:  # noqa: B008

@@ -4,7 +4,7 @@ from pycocotools import mask as coco
 
 from dvis_daq.metrics.overlap import overlaps
 from dvis_daq.metrics.reading import parse_ground_truth, parse_results
-from tests.unit.metrics.scene import A, A_HALF, A_THIRD, B, annotations, results, scene
+from tests.unit.metrics.scene import A_HALF, A_THIRD, A, B, annotations, results, scene
 
 
 def test_by_hand() -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from dvis_daq.metrics.presence import MissedEmergence, Presence, assign
-from tests.unit.metrics.scene import A, A_THIRD, B, scene
+from tests.unit.metrics.scene import A_THIRD, A, B, scene
 
 LATE = [None, None, A, A, A, A]
 GAP = [A, A, None, None, A, A]

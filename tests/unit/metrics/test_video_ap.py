@@ -11,7 +11,7 @@ from dvis_daq.metrics.video_ap import (
     occlusion_slices,
     per_class,
 )
-from tests.unit.metrics.scene import A, A_HALF, B, annotations, results
+from tests.unit.metrics.scene import A_HALF, A, B, annotations, results
 
 
 def curves(tracks: list[dict], found: list[dict], *, videos: set[int] | None = None) -> Curves:
