@@ -1,12 +1,12 @@
 """Pretrained backbones that were published alone, and their place in a model.
 
-| file | its names | here |
-|---|---|---|
-| Swin, as released or as Mask2Former's `.pkl` | `layers.0.blocks.0...`, `norm`, `head` | the same, without `norm` and `head` |
-| timm's Swin | `layers.1.downsample` comes before stage 1 | `layers.0.downsample`, after stage 0 |
-| DINOv2 `.pth`, timm's `vit_*_patch14_dinov2` | `blocks.0...`, `patch_embed.proj` 14x14 | `vit_module.blocks.0...`, resized to 16x16 |
-| the model behind `build_timm_backbone` | `stages.0...`, `head` | `model.stages_0...` |
-| ResNet (Detectron2's `.pkl`) | `stem.conv1`, `res2.0...` | the same |
+- Swin, as released or as Mask2Former's `.pkl`: the names are ours; `norm` and `head` at the end
+  of the classifier have no place.
+- Swin of timm: `layers.1.downsample` opens stage 1; ours, `layers.0.downsample`, ends stage 0.
+- DINOv2's `.pth`, or timm's `vit_*_patch14_dinov2`: below `vit_module`, and the patch kernel is
+  resized from 14 to 16 pixels.
+- A model of timm for `build_timm_backbone`: below `model`, where `stages.0` is `stages_0`.
+- ResNet, Detectron2's `.pkl`: the names are ours.
 """
 
 from __future__ import annotations

@@ -44,7 +44,9 @@ def swin() -> Model:
 
 def _released_swin(swin: Model) -> dict[str, np.ndarray]:
     """What the ImageNet file of such a Swin holds: another end, masks as buffers."""
-    backbone = _randomise(SwinTransformer(embed_dim=WIDTH, depths=DEPTHS, heads=HEADS, window=WINDOW))
+    backbone = _randomise(
+        SwinTransformer(embed_dim=WIDTH, depths=DEPTHS, heads=HEADS, window=WINDOW)
+    )
     state = {n: w.numpy() for n, w in backbone.state_dict().items() if not n.startswith("norm")}
     width = WIDTH << 3
     return state | {
@@ -83,7 +85,9 @@ def test_swin_of_timm_computes_the_same(swin: Model, tmp_path: Path) -> None:
     for (name, image), expected in zip(maps.items(), features, strict=True):
         channels = expected.shape[1]
         normed = nn.functional.layer_norm(expected.permute(0, 2, 3, 1), (channels,))
-        torch.testing.assert_close(image, normed.permute(0, 3, 1, 2), msg=name, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(
+            image, normed.permute(0, 3, 1, 2), msg=name, rtol=1e-4, atol=1e-4
+        )
 
 
 @pytest.fixture
@@ -114,7 +118,9 @@ def test_dinov2_computes_the_same_at_its_own_grid(adapter: Model, tmp_path: Path
     for block in vit.blocks:
         tokens = block(tokens)
     assert grid == (5, 5)
-    torch.testing.assert_close(vit.norm(tokens), theirs.forward_features(patches), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        vit.norm(tokens), theirs.forward_features(patches), rtol=1e-4, atol=1e-4
+    )
 
 
 def test_vit_with_registers_is_refused(adapter: Model) -> None:
