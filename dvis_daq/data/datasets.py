@@ -154,10 +154,11 @@ def files(name: str) -> tuple[Path, Path]:
     """Annotation file and image root of a registered data set.
 
     Raises:
-        ValueError: no such name.
+        ValueError: no such name, or its task cannot be read.
     """
     _check_name(name)
     entry = MetadataCatalog.get(name)
+    _check_task(f"data set '{name}'", entry.get("task"))
     return Path(entry.json_file), Path(entry.image_root)
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -56,22 +57,28 @@ def _is_cut_short(path: str | Path) -> bool:
     return False
 
 
-@dataclass(frozen=True)
 class LazyClip:
     """The T frames of a video as a (T, 3, H, W) uint8 tensor that decodes what is sliced.
 
-    Memory is bounded by the slices, not by the length of the video, and the object is small
-    enough to travel from a loader process. `clip[a:b]` and `clip[t]` are tensors.
+    `clip[a:b]` and `clip[t]` are tensors. After a slice, a thread decodes the one that would
+    follow it, so a model that walks through a video does not wait. At most two slices are in
+    memory, however long the video is; the object itself is small and travels between processes.
 
-    Attributes:
+    Args:
         file_names: T image files.
         size: (height, width) of the files in pixels.
         plan: what happens to each frame.
     """
 
-    file_names: Sequence[str]
-    size: tuple[int, int]
-    plan: Plan
+    def __init__(self, file_names: Sequence[str], size: tuple[int, int], plan: Plan) -> None:
+        self.file_names = file_names
+        self.size = size
+        self.plan = plan
+        self._thread: ThreadPoolExecutor | None = None
+        self._ahead: tuple[range, Future[Tensor]] | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return LazyClip, (self.file_names, self.size, self.plan)
 
     @property
     def shape(self) -> torch.Size:
@@ -81,11 +88,28 @@ class LazyClip:
         return len(self.file_names)
 
     def __getitem__(self, key: int | slice) -> Tensor:
-        if isinstance(key, slice):
-            names = self.file_names[key]
-            frames = [self._frame(name) for name in names]
-            return torch.stack(frames) if frames else torch.empty(0, *self.shape[1:]).byte()
-        return self._frame(self.file_names[key])
+        if isinstance(key, int):
+            return self._frame(key)
+        frames = range(len(self))[key]
+        if self._ahead is not None and self._ahead[0] == frames:
+            decoded = self._ahead[1].result()
+        else:
+            decoded = self._decode(frames)
+        self._start(range(len(self))[frames.stop : frames.stop + len(frames)])
+        return decoded
 
-    def _frame(self, name: str) -> Tensor:
-        return self.plan(read_image(name, self.size))
+    def _start(self, frames: range) -> None:
+        """Decodes `frames` in the background, if there are any."""
+        if not frames:
+            self._ahead = None
+            return
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1, thread_name_prefix="decode-ahead")
+        self._ahead = (frames, self._thread.submit(self._decode, frames))
+
+    def _decode(self, frames: range) -> Tensor:
+        decoded = [self._frame(t) for t in frames]
+        return torch.stack(decoded) if decoded else torch.empty(0, *self.shape[1:]).byte()
+
+    def _frame(self, t: int) -> Tensor:
+        return self.plan(read_image(self.file_names[t], self.size))

@@ -2,15 +2,12 @@
 
 import importlib.util
 import json
-import sys
 
 import cv2
 import pytest
 
 from tests.conftest import ROOT
-
-sys.path.insert(0, str(ROOT / "tests" / "unit" / "data"))
-from tiny_vis import tiny_content, write_tiny
+from tests.unit.data.tiny_vis import tiny_content, write_tiny
 
 spec = importlib.util.spec_from_file_location("dataset_tool", ROOT / "tools" / "dataset.py")
 tool = importlib.util.module_from_spec(spec)
@@ -74,6 +71,7 @@ def test_a_data_set_of_a_configuration(source, tmp_path, capsys):
         (["check", "--json", "x.json", "--images", "nowhere"], "nowhere is no folder"),
         (["check", "--json", "x.json", "--images", "."], "x.json: annotation file not found"),
         (["stats", "--dataset", "nothing"], "no data set is called 'nothing'"),
+        (["check", "--dataset", "coco2ovis_train"], "task 'image' cannot be read"),
         (["stats", "--dataset", "x", "--config-file", "no.yaml"], "no.yaml"),
     ],
 )

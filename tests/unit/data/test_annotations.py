@@ -6,10 +6,10 @@ import json
 import numpy as np
 import pytest
 import torch
-from tiny_vis import compressed, square, tiny_content, uncompressed, write_tiny
 
 from dvis_daq.data.annotations import compress, read_instances
 from dvis_daq.data.transforms import Plan
+from tests.unit.data.tiny_vis import compressed, square, tiny_content, uncompressed, write_tiny
 
 WHOLE = Plan.start((24, 32)).grid()
 

@@ -6,9 +6,9 @@ import re
 import numpy as np
 import pytest
 from PIL import Image
-from tiny_vis import compressed, square, tiny_content, write_tiny
 
 from dvis_daq.data.checks import check
+from tests.unit.data.tiny_vis import compressed, square, tiny_content, write_tiny
 
 
 def findings(folder, content, **options):

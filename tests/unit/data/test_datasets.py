@@ -4,9 +4,9 @@ import uuid
 
 import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
-from tiny_vis import write_tiny
 
 from dvis_daq.data import datasets
+from tests.unit.data.tiny_vis import write_tiny
 
 
 @pytest.fixture

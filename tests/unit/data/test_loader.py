@@ -7,10 +7,10 @@ import uuid
 import pytest
 import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
-from tiny_vis import tiny_content, write_tiny
 
 from dvis_daq.config import get_config
 from dvis_daq.data.loader import build_test_loader, build_train_loader
+from tests.unit.data.tiny_vis import tiny_content, write_tiny
 
 
 @pytest.fixture
@@ -106,6 +106,20 @@ def test_all_augmentations_together(sources):
     for batch in batches(cfg, 10):
         for video in batch:
             assert video["targets"].visible.any(1).all()
+
+
+def test_wide_and_tall_videos_are_not_mixed_in_a_batch(sources, tmp_path):
+    content = tiny_content()
+    content["videos"][0].update(width=20)
+    content["annotations"][2]["segmentations"] = [[[1, 1, 9, 1, 9, 9]]] * 5
+    json_file, images = write_tiny(tmp_path / "tall", content)
+    tall = {**sources[0], "JSON": str(json_file), "IMAGES": str(images)}
+    wide = [{video["width"] > video["height"] for video in batch}
+            for batch in batches(config([tall]), 12)]  # fmt: skip
+    assert all(len(kinds) == 1 for kinds in wide)
+    assert {True, False} == set.union(*wide)
+    mixed = batches(config([tall], DATALOADER__ASPECT_RATIO_GROUPING=False), 12)
+    assert any(len({video["width"] for video in batch}) == 2 for batch in mixed)
 
 
 def test_a_test_loader_gives_each_video_once(sources):

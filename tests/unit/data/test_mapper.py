@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny_vis import compressed, square, write_tiny
 
 from dvis_daq.data.annotations import EncodedTracks, compress, read_instances
 from dvis_daq.data.images import read_image
 from dvis_daq.data.mapper import ClipMapper, VideoMapper
 from dvis_daq.data.sampling import ClipSampling
 from dvis_daq.data.transforms import Compose, HorizontalFlip, ResizeShortestEdge
+from tests.unit.data.tiny_vis import compressed, square, write_tiny
 
 
 @pytest.fixture
@@ -108,6 +108,30 @@ def test_video_mapper_decodes_what_is_sliced(records):
     assert [frame[0, 0, 0].item() for frame in images] == [0, 10, 20, 30, 40]
     assert "targets" not in video
     assert video["frame_indices"] == [0, 1, 2, 3, 4]
+
+
+def test_a_walk_decodes_each_frame_once_and_the_next_slice_ahead(records, monkeypatch):
+    seen = []
+
+    def read(path, size):
+        seen.append(Path(path).stem)
+        return read_image(path, size)
+
+    monkeypatch.setattr("dvis_daq.data.images.read_image", read)
+    images = VideoMapper(ResizeShortestEdge((12,), 99))(records[0])["images"]
+    pieces = [images[start : start + 2] for start in range(0, 5, 2)]
+    assert [len(piece) for piece in pieces] == [2, 2, 1]
+    assert torch.cat(pieces)[:, 0, 0, 0].tolist() == [0, 10, 20, 30, 40]
+    assert sorted(seen) == ["000", "001", "002", "003", "004"]
+    assert images[3:5][:, 0, 0, 0].tolist() == [30, 40]  # out of order
+
+
+def test_a_broken_frame_is_told_when_its_slice_is_asked_for(records):
+    images = VideoMapper(ResizeShortestEdge((12,), 99))(records[0])["images"]
+    Path(records[0]["file_names"][2]).unlink()
+    assert len(images[0:2]) == 2
+    with pytest.raises(ValueError, match=r"002\.png: image not found"):
+        images[2:4]
 
 
 def test_a_lazy_clip_travels_between_processes(records):

@@ -1,11 +1,11 @@
 """Counts, and which objects come and go."""
 
 import numpy as np
-from tiny_vis import tiny_content, write_tiny
 
 from dvis_daq.data.annotations import read_instances
 from dvis_daq.data.contact_sheet import CAPTION, contact_sheet, spread
 from dvis_daq.data.stats import events, statistics
+from tests.unit.data.tiny_vis import tiny_content, write_tiny
 
 
 def test_events():

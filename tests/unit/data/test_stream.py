@@ -5,10 +5,10 @@ import pickle
 
 import numpy as np
 import pytest
-from tiny_vis import write_tiny
 
 from dvis_daq.data.annotations import read_instances
 from dvis_daq.data.stream import ClipDataset, ClipSampler, Draw, MixedLoader, RecordStore
+from tests.unit.data.tiny_vis import write_tiny
 
 
 def take(iterable, count):
