@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -62,6 +63,13 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     )
     parser.add_argument(
         "--explain", metavar="TRACE", help="why emergences were missed: jsonl written by the model"
+    )
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=min(4, os.cpu_count() or 1),
+        metavar="N",
+        help="processes that compare masks, for large files (default: %(default)s)",
     )
     parser.set_defaults(num_machines=1, machine_rank=0, dist_url="auto")  # for engine.launch
     options = parser.parse_args(arguments)
@@ -135,6 +143,7 @@ def show(options: argparse.Namespace, gt: str | Path, results: str | Path) -> di
         long_videos=None if options.long_videos is None else read_ids(options.long_videos),
         events=options.events,
         trace_file=options.explain,
+        workers=options.workers,
     )
     print(table(figures))
     return figures

@@ -7,8 +7,6 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from dvis_daq.evaluation.emergence import EventScores
 from dvis_daq.metrics.events import event_slices
 from dvis_daq.metrics.explain import Trace, explain, read_trace
@@ -139,7 +137,7 @@ def _odd_areas(overlap: Overlap) -> list[int]:
     return [
         item.id
         for item, area in zip(overlap.objects, drawn, strict=True)
-        if item.area is not None and not np.isclose(item.area, area, rtol=AREA_TOLERANCE)
+        if item.area is not None and abs(item.area - area) > AREA_TOLERANCE * area
     ]
 
 

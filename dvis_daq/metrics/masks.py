@@ -35,25 +35,28 @@ def to_counts(segmentation: object, size: Size) -> Counts | None:
     if segmentation is None:
         return None
     if isinstance(segmentation, dict):
-        return _from_run_lengths(segmentation, size)
+        counts = segmentation.get("counts")
+        if type(counts) is str and segmentation.get("size") == list(size):
+            return counts  # as nearly all are
+        return _from_run_lengths(counts, segmentation.get("size"), size)
     if isinstance(segmentation, list):
         return _from_polygons(segmentation, size)
     raise ValueError(f"a segmentation must be null, RLE or polygons, not {segmentation!r:.60}")
 
 
-def _from_run_lengths(rle: dict[str, object], size: Size) -> Counts:
-    counts, rle_size = rle.get("counts"), rle.get("size")
-    if not isinstance(rle_size, (list, tuple)) or counts is None:
+def _from_run_lengths(counts: object, stated: object, size: Size) -> Counts:
+    """From the "counts" and the "size" of an RLE, whatever they are."""
+    if not isinstance(stated, (list, tuple)) or counts is None:
         raise ValueError("an RLE needs 'size': [height, width] and 'counts'")
-    if tuple(rle_size) != size:
-        raise ValueError(f"the RLE has size {tuple(rle_size)}, the video {size} (height, width)")
+    if tuple(stated) != size:
+        raise ValueError(f"the RLE has size {tuple(stated)}, the video {size} (height, width)")
     if isinstance(counts, (str, bytes)):
         return counts
     if not isinstance(counts, list) or not all(isinstance(n, int) and n >= 0 for n in counts):
         raise ValueError(f"RLE counts must be a string or a list of runs, not {counts!r:.60}")
     if sum(counts) != size[0] * size[1]:
         raise ValueError(f"the RLE covers {sum(counts)} pixels, the frame has {size[0] * size[1]}")
-    return coco.frPyObjects(rle, *size)["counts"]
+    return coco.frPyObjects({"size": size, "counts": counts}, *size)["counts"]
 
 
 def _from_polygons(polygons: list[object], size: Size) -> Counts | None:

@@ -1,9 +1,14 @@
 """Areas and intersections of run-length encoded masks, frame by frame, exact.
 
-One call of pycocotools a frame gives the areas of all masks and all their intersections:
-every list gets the whole frame as one more mask. An intersection i of masks with areas a and
-b comes back as q = i / (a + b - i); i = q (a + b) / (1 + q) is exact after rounding, since q
-is off by at most one part in 2^53 and i is below 2^32.
+pycocotools gives the IoUs of two lists of masks. Two devices make that enough, and fast:
+
+* Every list gets the whole frame as one more mask, so the IoUs tell the areas too. An
+  intersection i of masks with areas a and b comes back as q = i / (a + b - i), and
+  i = q (a + b) / (1 + q) is exact after rounding: q is off by at most one part in 2^53 and i
+  is below 2^32.
+* Several frames share a call, since a call costs as much as comparing many masks. Masks of
+  different widths are not compared, and the width is not used for anything else, so each
+  frame of a call states a width of its own.
 """
 
 from __future__ import annotations
@@ -16,12 +21,13 @@ from typing import NamedTuple
 import numpy as np
 from pycocotools import mask as coco
 
-from dvis_daq.metrics.masks import Counts, Size, areas, as_rles
+from dvis_daq.metrics.masks import Counts, Size, areas
 
 Masks = Sequence[Counts | None]  # of one track, T entries
 Shape = tuple[int, int, int]  # of a video: frames, height, width
 Group = tuple[Shape, Sequence[Masks], Sequence[Masks]]  # arguments of `count`
 
+_PAIRS_PER_CALL = 5_000  # square of the cost of a call over that of looking at a pair of masks
 _MASKS_PER_WORKER = 20_000  # below, starting a process costs more than it saves
 
 
@@ -68,38 +74,46 @@ def count(shape: Shape, predicted: Sequence[Masks], actual: Sequence[Masks]) -> 
         shape: its frames T, height and width.
         predicted, actual: masks of P and of G tracks.
     """
-    length, *size = shape
+    length, height, width = shape
     rows, columns = len(predicted), len(actual)
     if not rows or not columns:  # no pairs
         shared = np.zeros((length, rows, columns), np.int64)
         return PixelCounts(shared, _areas(predicted, shape), _areas(actual, shape))
-    whole = coco.frPyObjects({"size": size, "counts": [0, size[0] * size[1]]}, *size)
+    whole = coco.frPyObjects(
+        {"size": (height, width), "counts": [0, height * width]}, height, width
+    )
+    filled = [*predicted, [whole["counts"]] * length], [*actual, [whole["counts"]] * length]
     ratios = np.zeros((length, rows + 1, columns + 1))
-    frames = zip(zip(*predicted, strict=True), zip(*actual, strict=True), strict=True)
-    for (left, right), out in zip(frames, ratios, strict=True):
-        _fill_ratios(left, right, whole, out)
-    return _solve(ratios, size[0] * size[1])
+    step = max(1, round((_PAIRS_PER_CALL / ((rows + 1) * (columns + 1))) ** 0.5))
+    for start in range(0, length, step):
+        _fill_ratios(*filled, (height, width), range(start, min(start + step, length)), ratios)
+    return _solve(ratios, height * width)
 
 
 def _fill_ratios(
-    predicted: tuple[Counts | None, ...],
-    actual: tuple[Counts | None, ...],
-    whole: dict[str, object],
-    out: np.ndarray,
+    left: Sequence[Masks], right: Sequence[Masks], size: Size, frames: range, out: np.ndarray
 ) -> None:
-    """Fills `out`, (P + 1, G + 1), with the IoU of one frame; the last ones are the whole frame."""
-    size: Size = whole["size"]  # type: ignore[assignment]
-    left = as_rles([mask for mask in predicted if mask is not None], size)
-    right = as_rles([mask for mask in actual if mask is not None], size)
-    left.append(whole)
-    right.append(whole)
-    ratios = coco.iou(left, right, [0] * len(right))
-    if ratios.shape == out.shape:
-        out[:] = ratios
-    else:
-        rows = [n for n, mask in enumerate(predicted) if mask is not None]
-        columns = [n for n, mask in enumerate(actual) if mask is not None]
-        out[np.array([*rows, -1])[:, None], [*columns, -1]] = ratios
+    """Writes the IoUs of all tracks on the two sides to `out`, (T, left, right), in `frames`."""
+    times, rows, rles = _present(left, size, frames)
+    other_times, columns, other_rles = _present(right, size, frames)
+    ratios = coco.iou(rles, other_rles, [0] * len(other_rles))
+    i, j = np.nonzero(times[:, None] == other_times[None, :])
+    out[times[i], rows[i], columns[j]] = ratios[i, j]
+
+
+def _present(
+    tracks: Sequence[Masks], size: Size, frames: range
+) -> tuple[np.ndarray, np.ndarray, list[dict[str, object]]]:
+    """Frame, track and RLE of all masks in `frames`; the width of an RLE marks the frame."""
+    sizes = {t: (size[0], size[1] + t) for t in frames}
+    present = [
+        (t, n, {"size": sizes[t], "counts": masks[t]})
+        for n, masks in enumerate(tracks)
+        for t in frames
+        if masks[t] is not None
+    ]
+    times, numbers, rles = zip(*present, strict=True)
+    return np.array(times), np.array(numbers), list(rles)
 
 
 def _solve(ratios: np.ndarray, pixels: int) -> PixelCounts:
