@@ -139,8 +139,8 @@ class EncodedTracks:
         rows = np.flatnonzero(visible.any(1))
         shape = (len(rows), len(frames), len(grid.rows), len(grid.columns))
         masks = np.zeros(shape, dtype=bool)
-        for clip, row in zip(masks, rows, strict=True):
-            for i in np.flatnonzero(visible[row]):
+        for clip, row in zip(masks, rows.tolist(), strict=True):
+            for i in np.flatnonzero(visible[row]).tolist():
                 runs = self._runs(row, frames[i])
                 clip[i] = sample_mask(runs, self.size[0], grid.rows, grid.columns)
         kept = masks.any((1, 2, 3))  # a crop may have removed an object

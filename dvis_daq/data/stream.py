@@ -29,7 +29,7 @@ class Draw(NamedTuple):
     record: int  # which record it starts from
 
 
-class RecordStore(Sequence[Record]):
+class RecordStore:
     """Records in one byte array, which worker processes share and never copy.
 
     Only what is looked at becomes Python objects again; the arrays of a record (its encoded
@@ -70,7 +70,7 @@ class ClipDataset(Dataset):
 
     def __init__(
         self,
-        records: Sequence[Record],
+        records: Sequence[Record] | RecordStore,
         mapper: Callable[[Record, np.random.Generator], dict[str, Any] | None],
         seed: Sequence[int],
         name: str = "",

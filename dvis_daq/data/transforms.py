@@ -154,7 +154,7 @@ class ResizeShortestEdge:
         if self.span:
             edge = int(rng.integers(self.sizes[0], self.sizes[1], endpoint=True))
         else:
-            edge = int(self.sizes[rng.integers(len(self.sizes))])
+            edge = int(rng.choice(self.sizes))
         return plan.resized(shortest_edge(plan.size, edge, self.max_size))
 
 
