@@ -131,7 +131,8 @@ def write_set(
     results: list[dict[str, Any]] = []
     shape = {"height": size[0], "width": size[1], "length": frames}
     for video in range(1, videos + 1):
-        truth["videos"].append({"id": video, "file_names": [], **shape})
+        names = [f"{video:04d}/{t:05d}.jpg" for t in range(frames)]
+        truth["videos"].append({"id": video, "file_names": names, **shape})
         outlines = objects(rng, frames, size)
         for outline in outlines:
             masks = draw(outline, size)

@@ -1,11 +1,18 @@
 import json
+import logging
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
+import dvis_daq.recipes  # noqa: F401  registers the methods
+from dvis_daq.config import get_config
+from dvis_daq.engine.setup import build_model
 from tests.conftest import ROOT
+from tests.tiny_run import tiny_config
 from tests.tools.scripts import load_script
 from tests.unit.metrics.scene import A, B, annotations, results
 
@@ -90,6 +97,39 @@ def test_wrong_usage(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as error:
         run(*arguments)
     assert error.value.code == 2
+
+
+@pytest.fixture
+def _quiet_loggers() -> Iterator[None]:
+    """The handlers that a run installs end with its test."""
+    yield
+    for name in ("detectron2", "fvcore", "dvis_daq"):
+        logging.getLogger(name).handlers.clear()
+        logging.getLogger(name).propagate = True
+
+
+@pytest.mark.usefixtures("_quiet_loggers")
+def test_a_model(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    config = tiny_config(tmp_path)
+    weights = tmp_path / "weights.pth"
+    torch.save({"model": build_model(get_config(config)).state_dict()}, weights)
+    run(
+        *("--config-file", str(config), "--weights", str(weights)),
+        *("--json", str(tmp_path / "out.json"), "--events"),
+        *("OUTPUT_DIR", str(tmp_path / "out")),
+    )
+    figures = json.loads((tmp_path / "out.json").read_text())
+    assert 0 <= figures["AP"] <= 1
+    assert "presence" in figures["events"]
+    (results,) = (tmp_path / "out" / "inference").glob("*/results.json")
+    assert str(results) in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("_quiet_loggers")
+def test_a_model_without_weights(tmp_path: Path) -> None:
+    config = tiny_config(tmp_path)
+    with pytest.raises(SystemExit, match="error: there are no weights"):
+        run("--config-file", str(config), "OUTPUT_DIR", str(tmp_path / "out"))
 
 
 def test_as_a_program(files: list[str], tmp_path: Path) -> None:
