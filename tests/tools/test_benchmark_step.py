@@ -2,7 +2,7 @@ import json
 from pathlib import Path
 
 import pytest
-from scripts import load_script
+from tests.tools.scripts import load_script
 
 
 def test_table_and_json(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from tiny_prediction import SIZES
+from tests.unit.tasks.tiny_prediction import SIZES
 from torch.nn import functional as F
 
 from dvis_daq.structures import FrameSizes

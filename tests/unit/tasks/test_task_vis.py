@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from tiny_prediction import SIZES, make_prediction
+from tests.unit.tasks.tiny_prediction import SIZES, make_prediction
 
 from dvis_daq.structures import VideoPrediction
 from dvis_daq.tasks import resize

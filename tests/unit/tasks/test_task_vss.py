@@ -1,6 +1,6 @@
 import pytest
 import torch
-from tiny_prediction import SIZES, make_prediction
+from tests.unit.tasks.tiny_prediction import SIZES, make_prediction
 
 from dvis_daq.tasks.resize import resized_probabilities
 from dvis_daq.tasks.vss import semantic

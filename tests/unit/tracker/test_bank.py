@@ -1,6 +1,6 @@
 import pytest
 import torch
-from tiny_tracker import follow, make_tracker, make_video
+from tests.unit.tracker.tiny_tracker import follow, make_tracker, make_video
 
 from dvis_daq.tracker.bank import NOTHING, TrackBank
 

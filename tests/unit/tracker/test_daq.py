@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_tracker import (
+from tests.unit.tracker.tiny_tracker import (
     BACKGROUND,
     CLASSES,
     LIFE,

@@ -2,7 +2,7 @@ from operator import attrgetter
 
 import pytest
 import torch
-from tiny_tracker import follow, make_video, permuted
+from tests.unit.tracker.tiny_tracker import follow, make_video, permuted
 
 from dvis_daq.structures import FrameOutputs
 from dvis_daq.tracker.embedding import EmbeddingTracker, most_similar
