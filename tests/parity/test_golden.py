@@ -1,4 +1,4 @@
-"""Whole videos and training steps of the offline models against the release, in float64.
+"""Whole videos against the release, in float64; training steps are in `test_train_golden.py`.
 
 `python -m tests.parity.golden FOLDER` prints the same comparison as a table.
 """
@@ -15,7 +15,7 @@ from tests.parity.golden.run import PRODUCERS, verdicts
 VIDEOS = [
     name
     for name in PRODUCERS
-    if name.startswith(("online_", "offline_", "train_offline_", "train_ctvis", "minvis", "ctvis"))
+    if name.startswith(("online_", "offline_", "minvis_", "ctvis_", "dvis_plus_"))
     and name != "online_ovis_r50_14f"
 ]
 

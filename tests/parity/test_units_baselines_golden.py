@@ -12,12 +12,15 @@ from torch import Tensor, nn
 
 from dvis_daq.checkpoint import to_official
 from dvis_daq.refiner import TemporalRefiner
-from dvis_daq.structures import FrameOutputs
+from dvis_daq.structures import ClipTargets, FrameOutputs, Predictions
 from dvis_daq.tracker.referring import ReferringStep, ReferringTracker, raw_candidates
 from dvis_daq.tracker.state import EndlessLife, TrackState, advance
+from dvis_daq.training.losses import LossWeights
+from dvis_daq.training.matching import match_first_appearance
 from dvis_daq.training.noise import MIXES, Mix
 from tests.parity.golden.cases import Arrays, Case, load_cases
 from tests.parity.golden.referring import FixedNoise
+from tests.parity.golden.training import LatticePoints
 
 TOLERANCE = 1e-5
 SIZES = {
@@ -139,3 +142,20 @@ def test_refiner_with_convolution(case: Case, units: Arrays) -> None:
         "train_aux0_logits": trained.logits[:1].expand(time, -1, -1),
         "train_aux0_masks": trained.masks[0],
     })  # fmt: skip
+
+
+def test_first_appearance(case: Case, units: Arrays) -> None:
+    logits, masks, truth, ids, labels = (
+        torch.from_numpy(units[f"first_appearance/{name}"])
+        for name in ("logits", "masks", "targets", "ids", "labels")
+    )
+    frames = [
+        Predictions(said[None].double(), shown[None, :, None].double())
+        for said, shown in zip(logits, masks, strict=True)
+    ]
+    assert torch.equal(truth.flatten(2).any(2), ids >= 0)  # what decides who appears
+    targets = ClipTargets(labels.long(), truth, ids.amax(1).long())
+    points = LatticePoints(num_points=256, grid_points=case.recipe.grid_points)
+    [found] = match_first_appearance(frames, targets, weights=LossWeights(), points=points)
+    assert found.query.tolist() == units["first_appearance/match_query"].tolist()
+    assert found.target.tolist() == units["first_appearance/match_target"].tolist()
