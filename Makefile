@@ -4,6 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 OUTPUT ?= output
+STAGE ?= online
 # One thread a process is the safe default on a busy machine (docs/synthetic.md).
 export OMP_NUM_THREADS ?= 1
 
@@ -34,7 +35,7 @@ lint: install
 	$(BIN)/mypy
 
 demo: install
-	BIN=$(BIN) OUTPUT=$(OUTPUT) bash tools/quick_start.sh
+	BIN=$(BIN) OUTPUT=$(OUTPUT) STAGE=$(STAGE) bash tools/quick_start.sh
 
 bench: install
 	$(BIN)/python benchmarks/step.py --json $(OUTPUT)/step.json

@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# The quick start (`make demo`): synthetic video in, a trained tracker and an overlay out.
+# BIN: folder of the Python to use; OUTPUT: where everything goes; STAGE: online | offline.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+BIN=${BIN:-.venv/bin}
+OUTPUT=${OUTPUT:-output}
+STAGE=${STAGE:-online}
+DATA="$OUTPUT/synthetic"
+# Shorter than configs/synthetic/*.yaml, which take the full budget of docs/synthetic.md.
+SEGMENTER_ITERATIONS=${SEGMENTER_ITERATIONS:-1000}
+TRACKER_ITERATIONS=${TRACKER_ITERATIONS:-900}
+
+python() { "$BIN/python" -W ignore "$@"; }
+step() { printf '\n== %s\n' "$*"; }
+overrides=(
+    DATASETS.CUSTOM "[{'NAME': 'synthetic_train', 'TASK': 'vis', 'JSON': '$DATA/train.json', 'IMAGES': '$DATA/train'},
+                      {'NAME': 'synthetic_val', 'TASK': 'vis', 'JSON': '$DATA/val.json', 'IMAGES': '$DATA/val'}]"
+)
+
+step "1/5 synthetic videos with scripted objects: $DATA"
+python datasets/make_synthetic.py --output "$DATA"
+
+step "2/5 the segmenter ($SEGMENTER_ITERATIONS iterations)"
+python tools/train_net.py --config-file configs/synthetic/MinVIS.yaml "${overrides[@]}" \
+    OUTPUT_DIR "$OUTPUT/synthetic_minvis" SOLVER.MAX_ITER "$SEGMENTER_ITERATIONS"
+
+step "3/5 the tracker with dynamic anchors ($TRACKER_ITERATIONS iterations)"
+python tools/train_net.py --config-file configs/synthetic/DVIS_DAQ_online.yaml "${overrides[@]}" \
+    MODEL.WEIGHTS "$OUTPUT/synthetic_minvis/model_final.safetensors" \
+    OUTPUT_DIR "$OUTPUT/synthetic_daq_online" SOLVER.MAX_ITER "$TRACKER_ITERATIONS"
+CONFIG=configs/synthetic/DVIS_DAQ_online.yaml
+WEIGHTS="$OUTPUT/synthetic_daq_online/model_final.safetensors"
+
+if [ "$STAGE" = offline ]; then
+    step "3b/5 the temporal refiner"
+    python tools/train_net.py --config-file configs/synthetic/DVIS_DAQ_offline.yaml "${overrides[@]}" \
+        MODEL.WEIGHTS "$WEIGHTS" OUTPUT_DIR "$OUTPUT/synthetic_daq_offline"
+    CONFIG=configs/synthetic/DVIS_DAQ_offline.yaml
+    WEIGHTS="$OUTPUT/synthetic_daq_offline/model_final.safetensors"
+fi
+
+step "4/5 AP, and how objects that emerge and disappear are found"
+python tools/eval.py --events --json "$OUTPUT/figures.json" \
+    --config-file "$CONFIG" --weights "$WEIGHTS" \
+    "${overrides[@]}" OUTPUT_DIR "$OUTPUT/evaluation"
+
+step "5/5 overlay of a held-out clip"
+python tools/demo.py --config-file "$CONFIG" --weights "$WEIGHTS" \
+    --input "$DATA/val/0000" --output "$OUTPUT/demo" --score 0.3 "${overrides[@]}"
+
+printf '\nfigures: %s\noverlay: %s\n' "$OUTPUT/figures.json" "$OUTPUT/demo/overlay.mp4"
