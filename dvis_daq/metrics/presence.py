@@ -25,18 +25,20 @@ from dvis_daq.metrics.overlap import Overlap
 from dvis_daq.metrics.tracks import ObjectTrack
 
 _PHASES = ("before", "after", "gap")
+MIN_SCORE = 0.3  # of a prediction that is looked at
+MIN_IOU = 0.1  # over the video, of an assigned pair; it must be above
 SLACK = 1  # frames: an event may be seen one frame late (coming) or early (going)
 
 
-def assign(overlap: Overlap, *, min_score: float = 0.3, min_iou: float = 0.1) -> dict[int, int]:
+def assign(overlap: Overlap) -> dict[int, int]:
     """Pairs objects with predictions, {g: p}, rows of `overlap`."""
     from scipy.optimize import linear_sum_assignment  # slow to import, and only needed here
 
-    rows = np.flatnonzero(overlap.scores >= min_score)
+    rows = np.flatnonzero(overlap.scores >= MIN_SCORE)
     columns = np.flatnonzero(~is_crowd(overlap) & overlap.visible.any(0))
     iou = overlap.iou()[np.ix_(rows, columns)]
     pairs = zip(*linear_sum_assignment(iou, maximize=True), strict=True)
-    return {int(columns[g]): int(rows[p]) for p, g in pairs if iou[p, g] > min_iou}
+    return {int(columns[g]): int(rows[p]) for p, g in pairs if iou[p, g] > MIN_IOU}
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,7 @@ class Presence:
             self.ghosts[phase] += bool(shown[t])
 
     def _switches(self, overlap: Overlap, hit: np.ndarray, counted: np.ndarray) -> None:
-        rows = np.flatnonzero(overlap.scores >= 0.3)
+        rows = np.flatnonzero(overlap.scores >= MIN_SCORE)
         iou = np.where(hit, overlap.frame_iou(), 0.0)[:, rows]
         for g in counted:
             runs = _runs(overlap.visible[:, g])

@@ -18,6 +18,7 @@ from dvis_daq.metrics.tracks import GroundTruth, Masks, ObjectTrack, PredictedTr
 
 OCCLUSION = {"no_occlusion": 0.0, "slight_occlusion": 0.25, "severe_occlusion": 0.75}
 _MASKS_CHECKED = 5_000  # of one file, spread evenly: all of a small file, a sample of a large one
+_CHUNK = 1 << 23  # characters of results.json that are read at once
 _SEPARATOR = re.compile(r"[\s,]*")
 
 
@@ -83,8 +84,7 @@ def read_results(path: str | Path, truth: GroundTruth) -> list[PredictedTrack]:
             than the video's.
     """
     source = str(path)
-    text = Path(path).read_text(encoding="utf-8")
-    tracks = [_predicted_track(entry, i, source, truth) for i, entry in _stream(text, source)]
+    tracks = [_predicted_track(entry, i, source, truth) for i, entry in _stream(Path(path))]
     _check_runs(tracks, truth, f"{source}: entries")
     return tracks
 
@@ -112,22 +112,29 @@ def read_ids(text: str) -> list[int]:
         raise ValueError(f"'{text}' is no file and no list of video ids: {error}") from None
 
 
-def _stream(text: str, source: str) -> Iterator[tuple[int, Any]]:
-    """Yields (index, entry) of a json list without holding all decoded entries at once."""
+def _stream(path: Path) -> Iterator[tuple[int, Any]]:
+    """Yields (index, entry) of a json list; holds a few entries of the file at once."""
     decode = json.JSONDecoder().raw_decode
-    position = len(text) - len(text.lstrip())
-    if not text.startswith("[", position):
-        raise ValueError(f"{source} must hold a json list of results, one entry a track")
-    index, position = 0, _SEPARATOR.match(text, position + 1).end()  # type: ignore[union-attr]
-    while not text.startswith("]", position):
-        try:
-            entry, position = decode(text, position)
-        except json.JSONDecodeError as error:
-            raise ValueError(
-                f"{source} is cut off or no json, entries[{index}]: {error}; write it again"
-            ) from None
-        yield index, entry
-        index, position = index + 1, _SEPARATOR.match(text, position).end()  # type: ignore[union-attr]
+    with open(path, encoding="utf-8") as file:
+        text = file.read(_CHUNK).lstrip()
+        if not text.startswith("["):
+            raise ValueError(f"{path} must hold a json list of results, one entry a track")
+        index, position = 0, 1
+        while True:
+            position = _SEPARATOR.match(text, position).end()  # type: ignore[union-attr]
+            if text.startswith("]", position):
+                return
+            try:
+                entry, position = decode(text, position)
+            except json.JSONDecodeError as error:
+                more = file.read(_CHUNK)  # the entry may go on there
+                if not more:
+                    where = f"{path} is cut off or no json, entries[{index}]"
+                    raise ValueError(f"{where}: {error.msg}; write it again") from None
+                text, position = text[position:] + more, 0
+                continue
+            yield index, entry
+            index += 1
 
 
 def _entries(data: dict[str, Any], key: str, source: str) -> Iterator[tuple[str, dict[str, Any]]]:

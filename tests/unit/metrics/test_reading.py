@@ -51,6 +51,17 @@ def test_layout_of_the_json_does_not_matter(tmp_path: Path) -> None:
         assert read_results(path, truth) == parse_results(entries, truth)
 
 
+@pytest.mark.parametrize("chunk", [1, 7, 200])
+def test_entries_may_lie_across_chunks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int
+) -> None:
+    monkeypatch.setattr("dvis_daq.metrics.reading._CHUNK", chunk)
+    truth = parse_ground_truth(ground_truth())
+    entries = results({"boxes": [A, A, A]}, {"boxes": [B, B, B]})
+    path = written(tmp_path, "results.json", json.dumps(entries, indent=1) + "\n")
+    assert read_results(path, truth) == parse_results(entries, truth)
+
+
 @pytest.mark.parametrize("annotation", [None, [], "missing"])
 def test_without_labels_there_is_nothing_to_score(tmp_path: Path, annotation: object) -> None:
     data = {**ground_truth(), "annotations": annotation}
@@ -124,7 +135,12 @@ def test_masks_encoded_for_another_size_do_not_hang(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [('{"a": 1}', "a json list"), ("", "a json list"), ('[{"video_id": 1, "sc', r"entries\[0\]")],
+    [
+        ('{"a": 1}', "a json list"),
+        ("", "a json list"),
+        ('[{"video_id": 1, "sc', r"cut off or no json, entries\[0\]"),
+        ("[", r"entries\[0\]"),
+    ],
 )
 def test_broken_results_file(tmp_path: Path, text: str, message: str) -> None:
     truth = parse_ground_truth(ground_truth())
