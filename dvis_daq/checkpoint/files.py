@@ -10,7 +10,6 @@ readers that know tensors, arrays and plain containers, and refuse every other n
 
 from __future__ import annotations
 
-import collections
 import io
 import os
 import pickle
@@ -21,11 +20,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor
+
+from dvis_daq.checkpoint.pickles import PickledArray, RefusedError, read_pickle, read_torch
 
 SUFFIXES = (".pth", ".pt", ".pkl", ".safetensors")
 
@@ -62,7 +62,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise CheckpointError(f"{path}: a checkpoint ends in one of {', '.join(SUFFIXES)}")
     try:
         content = _READERS[path.suffix](path)
-    except _RefusedError as refused:
+    except RefusedError as refused:
         raise CheckpointError(
             f"{path}: refused, because it asks for {refused} to be imported; a checkpoint may "
             "hold tensors, arrays and plain containers only. Nothing was executed."
@@ -120,10 +120,6 @@ def write_atomically(path: Path, write: Callable[[io.BufferedWriter], Any]) -> N
         temporary.unlink(missing_ok=True)
 
 
-class _RefusedError(Exception):
-    """A pickle asks for a name that is not on the list; the argument is that name."""
-
-
 # What the readers raise on bytes that are no checkpoint; unpickling noise can raise any of these.
 _DAMAGE = (
     pickle.UnpicklingError,
@@ -131,7 +127,9 @@ _DAMAGE = (
     zipfile.BadZipFile,
     struct.error,
     ArithmeticError,
+    AssertionError,
     AttributeError,
+    BufferError,
     EOFError,
     LookupError,
     MemoryError,
@@ -142,16 +140,9 @@ _DAMAGE = (
 )
 
 
-def _read_torch(source: Path | io.BytesIO) -> Any:
-    allowed: list[Any] = [(kind, name) for name, kind in _NUMPY_NAMES.items()]
-    if torch.__version__ < "2.6":  # knows names by their present place only
-        allowed = [kind for kind, _ in allowed]
-    _verify_checksums(source)
-    with torch.serialization.safe_globals(allowed):
-        try:
-            return torch.load(source, map_location="cpu", weights_only=True)
-        except pickle.UnpicklingError as error:
-            raise _refusal(str(error)) or error from None
+def _read_torch(path: Path) -> Any:
+    _verify_checksums(path)
+    return read_torch(path)
 
 
 def _reason(error: Exception) -> str:
@@ -160,25 +151,13 @@ def _reason(error: Exception) -> str:
     return text.strip().partition("\n")[0] or type(error).__name__
 
 
-def _verify_checksums(source: Path | io.BytesIO) -> None:
+def _verify_checksums(path: Path) -> None:
     """torch writes a checksum of each record, but does not look at it."""
-    if isinstance(source, Path) and zipfile.is_zipfile(source):
-        with zipfile.ZipFile(source) as archive:
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
             wrong = archive.testzip()
         if wrong is not None:
             raise zipfile.BadZipFile(f"the checksum of {wrong} is wrong")
-
-
-def _refusal(message: str) -> _RefusedError | None:
-    """torch's report of a forbidden name as ours; None if it reports something else."""
-    found = re.search(r"\bGLOBAL (\S+)", message)
-    return _RefusedError(found[1]) if found else None
-
-
-def _read_pickle(path: Path) -> Any:
-    with open(path, "rb") as file:
-        # latin1 is how Python 3 reads arrays that Python 2 wrote
-        return _DataUnpickler(file, encoding="latin1").load()
 
 
 def _read_safetensors(path: Path) -> dict[str, Any]:
@@ -190,68 +169,8 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
 _READERS: dict[str, Callable[[Path], Any]] = {
     ".pth": _read_torch,
     ".pt": _read_torch,
-    ".pkl": _read_pickle,
+    ".pkl": read_pickle,
     ".safetensors": _read_safetensors,
-}
-
-
-class _DataUnpickler(pickle.Unpickler):
-    """Unpickles arrays, tensors and plain containers; refuses every other name."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        allowed = _PICKLE_NAMES.get(f"{module}.{name}")
-        if allowed is None:
-            raise _RefusedError(f"{module}.{name}")
-        return allowed
-
-    def persistent_load(self, identity: Any) -> Any:
-        raise pickle.UnpicklingError("it refers to data outside the file")
-
-
-def _empty_array(kind: Any, shape: Any, dtype: Any) -> np.ndarray:
-    """First half of an array's pickle. Always empty: the second half brings size and bytes."""
-    return np.ndarray(0, dtype="V1")
-
-
-def _filled_array(buffer: Any, dtype: np.dtype, shape: tuple[int, ...], order: str) -> np.ndarray:
-    """An array's pickle in protocol 5."""
-    return np.frombuffer(buffer, dtype=dtype).reshape(shape, order="F" if order == "F" else "C")
-
-
-def _bytes(text: str, encoding: str) -> bytes:
-    """How the oldest protocols spell bytes."""
-    if encoding != "latin1":
-        raise _RefusedError(f"the codec {encoding}")
-    return text.encode("latin1")
-
-
-def _tensor_storage(payload: bytes) -> Any:
-    """A tensor's storage inside a plain pickle is a torch file of its own."""
-    return _read_torch(io.BytesIO(payload))
-
-
-_SCALAR = np.float64(0).__reduce__()[0]
-_DTYPES = tuple(type(np.dtype(code)) for code in "?bBhHiIlLqQefd")
-
-_NUMPY_NAMES: dict[str, Any] = {
-    "numpy.dtype": np.dtype,
-    "numpy.core.multiarray.scalar": _SCALAR,
-    "numpy._core.multiarray.scalar": _SCALAR,
-    **{f"numpy.dtypes.{kind.__name__}": kind for kind in _DTYPES},
-}
-
-_PICKLE_NAMES: dict[str, Any] = {
-    **_NUMPY_NAMES,
-    "_codecs.encode": _bytes,
-    "collections.OrderedDict": collections.OrderedDict,
-    "numpy.ndarray": np.ndarray,
-    "numpy.core.multiarray._reconstruct": _empty_array,
-    "numpy._core.multiarray._reconstruct": _empty_array,
-    "numpy.core.numeric._frombuffer": _filled_array,
-    "numpy._core.numeric._frombuffer": _filled_array,
-    "torch._utils._rebuild_tensor_v2": torch._utils._rebuild_tensor_v2,
-    "torch._utils._rebuild_parameter": torch._utils._rebuild_parameter,
-    "torch.storage._load_from_bytes": _tensor_storage,
 }
 
 
@@ -273,9 +192,10 @@ def _unwrap(content: Any, path: Path) -> dict[str, Any]:
 def _as_tensor(name: Any, value: Any, path: Path) -> Tensor:
     if isinstance(name, str) and isinstance(value, Tensor):
         return value.detach()
-    numeric = isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind in "biuf"
-    if isinstance(name, str) and numeric:
-        return torch.from_numpy(np.array(value))
+    if isinstance(name, str) and isinstance(value, PickledArray):
+        return torch.from_numpy(value.to_numpy())
+    if isinstance(name, str) and isinstance(value, (bool, int, float)):
+        return torch.tensor(value)
     raise CheckpointError(
         f"{path}: entry {name!r} is a {type(value).__name__}; expected weights by name, "
         'alone or under "model"'

@@ -13,7 +13,13 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dvis_daq.checkpoint import CheckpointError, read_checkpoint, write_atomically, write_weights
+from dvis_daq.checkpoint import (
+    CheckpointError,
+    pickles,
+    read_checkpoint,
+    write_atomically,
+    write_weights,
+)
 
 STATE = {"backbone.weight": torch.arange(6.0).reshape(2, 3), "count": torch.tensor(3)}
 
@@ -164,23 +170,72 @@ def test_failed_write_keeps_the_old_file(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["weights.pth"]
 
 
-@pytest.mark.parametrize("suffix", [".pkl", ".pth", ".safetensors"])
+def test_a_pickle_cannot_change_what_it_is_given(tmp_path: Path) -> None:
+    """GLOBAL then BUILD with a slot state sets attributes of whatever the name stands for."""
+    code = b"\x80\x02cnumpy.core.multiarray\n_reconstruct\nN}U\x05noiseK\x01s\x86b."
+    (tmp_path / "bad.pkl").write_bytes(code)
+    with pytest.raises(CheckpointError):
+        read_checkpoint(tmp_path / "bad.pkl")
+    known = pickles._NAMES["numpy.core.multiarray._reconstruct"]
+    assert not hasattr(known, "noise")
+
+
+def test_no_memory_is_taken_on_the_word_of_a_file(tmp_path: Path) -> None:
+    """An index of 4 billion into the memo; a text of 2**62 bytes."""
+    for code in (b"\x80\x02}r\xff\xff\xff\xff.", b"\x80\x04\x8d" + (2**62).to_bytes(8, "little")):
+        (tmp_path / "bad.pkl").write_bytes(code)
+        with pytest.raises(CheckpointError):
+            read_checkpoint(tmp_path / "bad.pkl")
+
+
+def test_bytes_of_another_machine(tmp_path: Path) -> None:
+    array = np.arange(3, dtype=">f4")
+    (tmp_path / "m.pkl").write_bytes(pickle.dumps({"a": array}))
+    assert read_checkpoint(tmp_path / "m.pkl")["model"]["a"].tolist() == [0, 1, 2]
+
+
+def test_arrays_of_objects_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "m.pkl").write_bytes(pickle.dumps({"a": np.array([{}])}))
+    with pytest.raises(CheckpointError, match="no number format"):
+        read_checkpoint(tmp_path / "m.pkl")
+
+
+def _write(path: Path, kind: str) -> None:
+    arrays = {name: value.numpy() for name, value in STATE.items()}
+    if kind == "new pickle":
+        path.write_bytes(pickle.dumps({"model": arrays, "more": [1, ("a", torch.rand(2))]}))
+    elif kind == "old pickle":
+        path.write_bytes(pickle.dumps(arrays, protocol=2))
+    elif kind == "old torch":
+        torch.save(STATE, path, _use_new_zipfile_serialization=False)
+    else:
+        write_weights(path, STATE)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "kind"),
+    [
+        (".pkl", "new pickle"),
+        (".pkl", "old pickle"),
+        (".pth", "old torch"),
+        (".pth", "new torch"),
+        (".safetensors", ""),
+    ],
+)
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(data=st.data())
 def test_damaged_bytes_give_our_error_only(
-    tmp_path: Path, suffix: str, data: st.DataObject
+    tmp_path: Path, suffix: str, kind: str, data: st.DataObject
 ) -> None:
     path = tmp_path / f"noise{suffix}"
-    if suffix == ".pkl":
-        path.write_bytes(pickle.dumps({k: v.numpy() for k, v in STATE.items()}))
-    else:
-        write_weights(path, STATE)
+    _write(path, kind)
     content = bytearray(path.read_bytes())
     for _ in range(data.draw(st.integers(1, 4))):
         place = data.draw(st.integers(0, len(content) - 1))
-        content[place] = data.draw(st.integers(0, 255))
+        length = data.draw(st.integers(0, 4))
+        content[place : place + length] = data.draw(st.binary(max_size=4))
     path.write_bytes(content)
     with contextlib.suppress(CheckpointError):
         read_checkpoint(path)
