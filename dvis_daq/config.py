@@ -161,7 +161,6 @@ def _add_segmenter(cfg: CfgNode) -> None:
     model.TIMM.ARGS = CfgNode(new_allowed=True)  # keyword arguments of the timm model
 
     swin = model.SWIN = CfgNode()  # MODEL.BACKBONE.NAME D2SwinTransformer
-    swin.PRETRAIN_IMG_SIZE = 224
     swin.PATCH_SIZE = 4
     swin.EMBED_DIM = 96
     swin.DEPTHS = [2, 2, 6, 2]
@@ -173,8 +172,8 @@ def _add_segmenter(cfg: CfgNode) -> None:
     swin.USE_CHECKPOINT = False  # recompute activations in the backward pass
 
     vit = model.VIT_ADAPTER = CfgNode()  # MODEL.BACKBONE.NAME D2VitAdapterDinoV2
-    vit.NAME = "vitl"
-    vit.VIT_WEIGHT = ""  # DINOv2 weights to start from; not needed with MODEL.WEIGHTS
+    vit.NAME = "vitl"  # vits | vitb | vitl
+    vit.VIT_WEIGHT = ""  # DINOv2 weights that training starts from where MODEL.WEIGHTS is empty
     vit.FREEZE_VIT = True
 
     former = model.MASK_FORMER = CfgNode()

@@ -116,6 +116,7 @@ OFFICIAL_KEYS: dict[str, Rule] = {
     "MODEL.SWIN.DROP_RATE": Only(0.0),
     "MODEL.SWIN.OUT_FEATURES": Only(["res2", "res3", "res4", "res5"]),
     "MODEL.SWIN.PATCH_NORM": Only(True),
+    "MODEL.SWIN.PRETRAIN_IMG_SIZE": Ignored("sizes the absolute position embedding, which is off"),
     "MODEL.SWIN.QK_SCALE": Only(None),
     "MODEL.TRACKER.DECODER_LAYERS": Renamed("MODEL.TRACKER.LAYERS"),
     "MODEL.TRACKER.NOISE_MODE": Renamed("MODEL.TRACKER.NOISE.MODE"),

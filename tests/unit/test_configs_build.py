@@ -1,0 +1,57 @@
+"""Every shipped configuration builds, with the weights of the release where there is one."""
+
+import json
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+from detectron2.modeling import META_ARCH_REGISTRY
+
+import dvis_daq.recipes  # noqa: F401  registers the models
+from dvis_daq.checkpoint import to_official
+from dvis_daq.config import get_config
+from dvis_daq.model import VideoModel
+from tests.conftest import ROOT
+
+# A base.yaml chooses no method.
+SHIPPED = sorted(set((ROOT / "configs").glob("*/*.yaml")) - set(ROOT.glob("configs/*/base.yaml")))
+# our file -> the manifest of the released model
+MANIFESTS = {
+    "ovis/DVIS_DAQ_online_R50": "DAQ_Online_R50_ovis",
+    "vipseg/DVIS_DAQ_online_R50": "DAQ_Online_R50_vipseg",
+    "ovis/DVIS_DAQ_online_SwinL": "DAQ_Online_SwinL_ovis",
+    "ovis/DVIS_DAQ_online_ViTL": "DAQ_Online_VitAdapterL_ovis",
+    "ovis/DVIS_DAQ_offline_R50": "DAQ_Offline_R50_ovis",
+    "ovis/DVIS_DAQ_offline_ViTL": "DAQ_Offline_VitAdapterL_ovis",
+    "ovis/MinVIS_R50": "MinVIS_R50_ovis",
+    "ovis/CTVIS_R50": "CTVIS_R50_ovis",
+}
+# Weights of the losses, which are no part of ours
+NOT_OURS = ("criterion.empty_weight",)
+
+
+@cache
+def _build(file: Path) -> VideoModel:
+    """A model without memory behind its weights."""
+    cfg = get_config(file)
+    with torch.device("meta"):
+        return META_ARCH_REGISTRY.get(cfg.MODEL.META_ARCHITECTURE)(cfg)
+
+
+@pytest.mark.parametrize("file", SHIPPED, ids=lambda f: f"{f.parent.name}/{f.stem}")
+def test_shipped_file_builds(file: Path) -> None:
+    model, cfg = _build(file), get_config(file)
+    assert model.segmenter.num_classes == cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES
+    assert model.segmenter.num_queries == cfg.MODEL.MASK_FORMER.NUM_OBJECT_QUERIES
+    assert any(parameter.requires_grad for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("ours", MANIFESTS)
+def test_names_and_shapes_are_the_released_ones(ours: str, reference_dir: Path) -> None:
+    manifest = reference_dir / "state_dicts" / f"{MANIFESTS[ours]}.json"
+    released = json.loads(manifest.read_text())
+    mine = to_official(_build(ROOT / "configs" / f"{ours}.yaml").state_dict())
+    assert {name: list(value.shape) for name, value in mine.items()} == {
+        name: entry["shape"] for name, entry in released.items() if not name.endswith(NOT_OURS)
+    }
