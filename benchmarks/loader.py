@@ -21,7 +21,7 @@ import resource
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -211,7 +211,7 @@ def memory(records: list[Record], clips: int) -> dict[str, float]:
     return {"clips": clips, "peak_after_fifth_mib": peaks[0], "peak_at_end_mib": peaks[-1]}
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -225,7 +225,7 @@ def main() -> None:
         help_text = f"of the made set: {text} (default {value})"
         parser.add_argument(f"--{name}", type=int, default=value, help=help_text)
     parser.add_argument("--output", type=Path, metavar="FILE", help="figures as json")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     if (options.json is None) != (options.images is None):
         parser.error("--json and --images belong together")
     torch.set_num_threads(1)

@@ -1,17 +1,14 @@
 """tools/dataset.py: each command, its output, its exit code, its bad input."""
 
-import importlib.util
 import json
 
 import cv2
 import pytest
 
-from tests.conftest import ROOT
+from tests.tools.scripts import load_script
 from tests.unit.data.tiny_vis import tiny_content, write_tiny
 
-spec = importlib.util.spec_from_file_location("dataset_tool", ROOT / "tools" / "dataset.py")
-tool = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(tool)
+tool = load_script("tools/dataset.py")
 
 
 @pytest.fixture
