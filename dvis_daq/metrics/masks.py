@@ -98,4 +98,7 @@ def covered_pixels(masks: Sequence[Counts], size: Size) -> np.ndarray:
 
 def _run_length(digits: str) -> int:
     """Reads one non-negative run: base 32, low digits first, code 48 + digit (+ 32: more)."""
-    return sum(((ord(digit) - 48) & 31) << (5 * place) for place, digit in enumerate(digits))
+    value = 0
+    for digit in reversed(digits):
+        value = 32 * value + ((ord(digit) - 48) & 31)
+    return value
