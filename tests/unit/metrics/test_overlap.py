@@ -76,3 +76,21 @@ def test_ties_keep_the_order_of_the_file(limit: int | None, kept: list[int]) -> 
     found = parse_results(results(*({"boxes": [A], "score": 0.5} for _ in range(3))), truth)
     (overlap,) = overlaps(truth, found, limit=limit)
     assert [prediction.index for prediction in overlap.predictions] == kept
+
+
+def test_several_processes_and_calls_count_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    tracks = [
+        {"boxes": [A, None, B], "video_id": 1 + n % 3, "category_id": 1 + n % 2} for n in range(9)
+    ]
+    truth = parse_ground_truth(annotations(*tracks, length=3, videos=3))
+    found = parse_results(results(*({**track, "boxes": [A_HALF, A, B]} for track in tracks)), truth)
+    alone = list(overlaps(truth, found))
+    monkeypatch.setattr("dvis_daq.metrics.pixel_counts._MASKS_PER_WORKER", 1)
+    monkeypatch.setattr("dvis_daq.metrics.pixel_counts._PAIRS_PER_CALL", 1)
+    together = list(overlaps(truth, found, workers=2))
+    assert len(alone) == len(together) == 6
+    for one, other in zip(alone, together, strict=True):
+        assert one.objects == other.objects
+        np.testing.assert_array_equal(one.shared, other.shared)
+        np.testing.assert_array_equal(one.predicted, other.predicted)
+        np.testing.assert_array_equal(one.actual, other.actual)
