@@ -11,13 +11,12 @@ in which an object has a pixel, of T frames:
 Objects that are never visible have no event, and crowd objects are left out everywhere.
 
 * AP^ed, track form: the AP in which objects without the flag are ignored (`event_slices`).
-* AP^ed, video form: the plain AP of the videos with a share of ed objects (`ed_videos`).
+* AP^ed, video form: the plain AP of the videos with a share of ed objects (`EdShare`).
 * Event recall (`EventRecall`): was the event seen by any prediction of the object's class?
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from functools import partial
 
@@ -163,11 +162,3 @@ def is_crowd(overlap: Overlap) -> np.ndarray:
 
 def ratio(part: float, whole: float) -> float | None:
     return part / whole if whole else None
-
-
-def ed_videos(overlaps: Iterable[Overlap], share: float = 0.4) -> list[int]:
-    """Ids of the videos in which at least `share` of the visible objects are ed."""
-    table = EdShare()
-    for overlap in overlaps:
-        table.add(overlap)
-    return table.videos(share)
