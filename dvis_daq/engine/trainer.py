@@ -65,7 +65,12 @@ class Trainer(TrainerBase):
             broadcast_buffers=False,
             find_unused_parameters=True,
         )
-        self.checkpointer = Checkpointer(module, cfg.OUTPUT_DIR, trainer=self)
+        self.checkpointer = Checkpointer(
+            module,
+            cfg.OUTPUT_DIR,
+            trainer=self,
+            **_stateful(objective=getattr(module, "objective", None)),
+        )
         self.register_hooks(self._make_hooks())
         logger.info("Learning: %s", _learning_summary(module))
 
@@ -223,6 +228,11 @@ def _backbone_weights(cfg: CfgNode) -> str:
     """Where only the backbone starts from a file: the ViT inside its adapter."""
     with_vit = cfg.MODEL.BACKBONE.NAME == "D2VitAdapterDinoV2"
     return cfg.MODEL.VIT_ADAPTER.VIT_WEIGHT if with_vit else ""
+
+
+def _stateful(**parts: Any) -> dict[str, Any]:
+    """The parts that remember something between two steps."""
+    return {name: part for name, part in parts.items() if hasattr(part, "state_dict")}
 
 
 def _learning_parts(model: nn.Module) -> list[str]:

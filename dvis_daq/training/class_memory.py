@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,8 +17,8 @@ class ClassMemory:
     """Embeddings of tracks of earlier steps, a few for each class.
 
     It belongs to a loss, not to a model: it changes with every training step, has no gradient
-    and is never used at inference. It starts empty, also when a training is resumed without
-    its `state_dict` (as released).
+    and is never used at inference. Each process has its own; a resumed training gives all of
+    them that of the main process (released: none).
 
     Args:
         capacity: embeddings kept for each class.
@@ -54,7 +54,7 @@ class ClassMemory:
     def state_dict(self) -> dict[int, Tensor]:
         return dict(self._embeddings)
 
-    def load_state_dict(self, state: dict[int, Any]) -> None:
+    def load_state_dict(self, state: dict[int, Tensor]) -> None:
         self._embeddings = dict(state)
 
 

@@ -26,6 +26,8 @@ MANIFESTS = {
     "ovis/DVIS_DAQ_offline_ViTL": "DAQ_Offline_VitAdapterL_ovis",
     "ovis/MinVIS_R50": "MinVIS_R50_ovis",
     "ovis/CTVIS_R50": "CTVIS_R50_ovis",
+    "ovis/DVIS_online_R50": "DVIS_Plus_Online_R50_16wIter_ovis",
+    "ovis/DVIS_offline_R50": "DVIS_Plus_Offline_R50_ovis",
 }
 # Weights of the losses, which are no part of ours
 NOT_OURS = ("criterion.empty_weight",)
@@ -45,6 +47,15 @@ def test_shipped_file_builds(file: Path) -> None:
     assert model.segmenter.num_classes == cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES
     assert model.segmenter.num_queries == cfg.MODEL.MASK_FORMER.NUM_OBJECT_QUERIES
     assert any(parameter.requires_grad for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("ours", MANIFESTS)
+def test_the_released_parameters_learn(ours: str, reference_dir: Path) -> None:
+    manifest = reference_dir / "state_dicts" / f"{MANIFESTS[ours]}.json"
+    released = {name: e["trainable"] for name, e in json.loads(manifest.read_text()).items()}
+    parameters = _build(ROOT / "configs" / f"{ours}.yaml").named_parameters()
+    mine = to_official({name: parameter.requires_grad for name, parameter in parameters})
+    assert mine == {name: learns for name, learns in released.items() if learns is not None}
 
 
 @pytest.mark.parametrize("ours", MANIFESTS)

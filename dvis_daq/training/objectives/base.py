@@ -42,7 +42,10 @@ class Parts(Protocol):
 
 
 class Objective(Protocol):
-    """What a method learns, and which parts of the model learn it."""
+    """What a method learns, and which parts of the model learn it.
+
+    One that remembers something between two steps has `state_dict` and `load_state_dict`, too.
+    """
 
     trains: tuple[str, ...]
 

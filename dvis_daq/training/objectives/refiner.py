@@ -83,6 +83,14 @@ class RefinerObjective:
             return losses.named()
         return losses.named() | self.contrast(embedded)
 
+    def state_dict(self) -> dict[int, Tensor]:
+        """The memory of the contrastive loss, for a training that is resumed."""
+        return {} if self.contrast is None else self.contrast.memory.state_dict()
+
+    def load_state_dict(self, state: dict[int, Tensor]) -> None:
+        if self.contrast is not None:
+            self.contrast.memory.load_state_dict(state)
+
     @torch.no_grad()
     def tracks(self, tracker: Tracker, frames: FrameOutputs) -> TrackSequences:
         """The tracks of a clip, with the masks of the online model."""
