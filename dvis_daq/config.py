@@ -305,4 +305,5 @@ def _add_datasets(cfg: CfgNode) -> None:
 def _add_test(cfg: CfgNode) -> None:
     cfg.TEST.MAX_INSTANCES = 20  # (track, class) pairs reported a video
     cfg.TEST.WINDOW = 5  # frames that pass the segmenter at once
+    cfg.TEST.TRACE = False  # write trace.jsonl beside results.json, for tools/eval.py --explain
     cfg.TEST.MASK_DTYPE = "float16"  # of the stride-4 masks kept for a whole video

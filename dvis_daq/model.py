@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from dvis_daq.checkpoint import register_official_names
 from dvis_daq.refiner import SequenceBank, SequenceRules, TemporalRefiner
 from dvis_daq.segmenter import Segmenter
-from dvis_daq.structures import FrameSizes, VideoPrediction
+from dvis_daq.structures import FrameSizes, VideoPrediction, foreground_score
+from dvis_daq.tasks.trace import frame_trace
 from dvis_daq.tracker.bank import TrackBank
 from dvis_daq.tracker.loop import LifeRule, TrackedFrame, track
 from dvis_daq.tracker.state import TrackState
@@ -43,6 +44,7 @@ class VideoModel(nn.Module):
         cache: keeps what the frozen segmenter said of training frames; None computes it anew.
         window: frames that pass the segmenter at once, at inference.
         mask_dtype: of the masks stored for a video; None keeps that of the network.
+        trace: results say what was proposed and decided in every frame (`tasks/trace.py`).
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class VideoModel(nn.Module):
         cache: SegmentedFrames | None = None,
         window: int = 5,
         mask_dtype: torch.dtype | None = torch.float16,
+        trace: bool = False,
     ) -> None:
         super().__init__()
         self.segmenter = segmenter
@@ -72,6 +75,7 @@ class VideoModel(nn.Module):
         self.objective = objective
         self.window = window
         self.mask_dtype = mask_dtype
+        self.trace = trace
         for part in self._frozen():
             part.requires_grad_(False)
         register_official_names(self)
@@ -102,7 +106,7 @@ class VideoModel(nn.Module):
         if self.training:
             clips = [self._clip(video) for video in videos]
             return self.objective(self, clips, get_event_storage().iter)
-        return [self.task(self.predict(video["images"]), self._sizes(video)) for video in videos]
+        return [self._result(video) for video in videos]
 
     @torch.no_grad()
     def frames(self, images: Tensor, state: TrackState | None = None) -> Iterator[TrackedFrame]:
@@ -116,24 +120,34 @@ class VideoModel(nn.Module):
         frames = (frame for piece in pieces for frame in piece)
         yield from track(self.tracker, self.lifecycle, frames, state)
 
-    def predict(self, images: Tensor) -> VideoPrediction:
-        """All tracks of a whole video; its masks are kept on the host at stride 4."""
+    def predict(
+        self, images: Tensor, watch: Callable[[TrackedFrame], None] | None = None
+    ) -> VideoPrediction:
+        """All tracks of a whole video; its masks are kept on the host at stride 4.
+
+        Args:
+            images: as in `frames`.
+            watch: is shown every frame when it is done.
+        """
+        frames = self.frames(images)
+        if watch is not None:
+            frames = _shown(frames, watch)
         if self.refiner is not None:
-            return self._predict_offline(images)
+            return self._predict_offline(images, frames)
         bank = TrackBank(dtype=self.mask_dtype)
-        for done in self.frames(images):
+        for done in frames:
             bank.add(done.state, done.step, done.rows, done.seen)
         return bank.drain()
 
     @torch.no_grad()
-    def _predict_offline(self, images: Tensor) -> VideoPrediction:
+    def _predict_offline(self, images: Tensor, frames: Iterator[TrackedFrame]) -> VideoPrediction:
         """Tracks the video, refines its tracks, and segments it again for their masks.
 
         Queries of all frames are kept, mask features are not: for each window they are made
         a second time, so that memory grows by the queries alone.
         """
         bank = SequenceBank(self.sequences)
-        for done in self.frames(images):
+        for done in frames:
             bank.add(done.state, done.step, done.rows, done.frame)
         tracks = bank.sequences()
         refined = self.refiner(tracks.queries.transpose(0, 1), bank.candidates, tracks.padded.T)
@@ -146,6 +160,29 @@ class VideoModel(nn.Module):
         logits = self.refiner.classify(refined)[0]
         scores = None if self.fuse_scores is None else self.fuse_scores(logits, tracks.logits)
         return VideoPrediction(tracks.ids, logits, torch.cat(masks, dim=1), scores=scores)
+
+    def _result(self, video: Video) -> dict[str, Any]:
+        """What the task delivers; with `trace`, also what was proposed and decided."""
+        sizes = self._sizes(video)
+        if not self.trace:
+            return self.task(self.predict(video["images"]), sizes)
+        lines: list[dict[str, Any]] = []
+        prediction = self.predict(
+            video["images"], lambda done: lines.append(self._trace(done, sizes))
+        )
+        return self.task(prediction, sizes) | {"trace": lines}
+
+    def _trace(self, done: TrackedFrame, sizes: FrameSizes) -> dict[str, Any]:
+        new = slice(done.step.num_tracked, None)
+        rows = done.step.tracked.rows(new)
+        first = done.state.frame == 1
+        return frame_trace(
+            (done.frame.masks[0], foreground_score(done.frame.logits[0])),
+            (rows.masks[-1, :, 0], rows.scores()),
+            done.seen[new],
+            sizes,
+            rule="LIFECYCLE.FIRST_SCORE" if first else "LIFECYCLE.SCORE",
+        )
 
     def _frozen(self) -> list[nn.Module]:
         children = self.named_children()  # without the refiner where that is None
@@ -163,3 +200,11 @@ class VideoModel(nn.Module):
         padded = (-height % step + height, -width % step + width)
         output = (video.get("height", height), video.get("width", width))
         return FrameSizes(padded, (height, width), output)
+
+
+def _shown(
+    frames: Iterator[TrackedFrame], watch: Callable[[TrackedFrame], None]
+) -> Iterator[TrackedFrame]:
+    for done in frames:
+        watch(done)
+        yield done

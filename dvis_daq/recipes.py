@@ -351,7 +351,12 @@ def segmented_frames(cfg: CfgNode) -> SegmentedFrames | None:
 def inference(cfg: CfgNode) -> dict[str, Any]:
     """What all methods do alike at inference: window, storage of masks, task head."""
     dtype = None if cfg.TEST.MASK_DTYPE == "none" else getattr(torch, cfg.TEST.MASK_DTYPE)
-    return {"task": task_head(cfg), "window": cfg.TEST.WINDOW, "mask_dtype": dtype}
+    return {
+        "task": task_head(cfg),
+        "window": cfg.TEST.WINDOW,
+        "mask_dtype": dtype,
+        "trace": cfg.TEST.TRACE,
+    }
 
 
 def task_head(cfg: CfgNode) -> TaskHead:

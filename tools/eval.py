@@ -62,7 +62,11 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         "--events", action="store_true", help="figures of objects that emerge and disappear"
     )
     parser.add_argument(
-        "--explain", metavar="TRACE", help="why emergences were missed: jsonl written by the model"
+        "--explain",
+        nargs="?",
+        const="",
+        metavar="TRACE",
+        help="why emergences were missed; with --results, from the trace.jsonl of the run",
     )
     parser.add_argument(
         "--workers",
@@ -76,6 +80,8 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     by_files = bool(options.gt and options.results)
     if by_files == bool(options.config_file) or (by_files and (options.weights or options.opts)):
         parser.error("give either --gt and --results, or --config-file (and --weights)")
+    if by_files and options.explain == "":
+        parser.error("--explain needs the trace.jsonl that belongs to --results")
     return options
 
 
@@ -104,6 +110,8 @@ def of_model(options: argparse.Namespace) -> dict[str, Any]:
 
     if options.weights:
         options.opts = [*options.opts, "MODEL.WEIGHTS", options.weights]
+    if options.explain is not None:
+        options.opts = [*options.opts, "TEST.TRACE", "True"]
     cfg = get_config(options.config_file, options.opts)
     run(infer, options, device=cfg.MODEL.DEVICE)
     register_datasets(cfg)
@@ -113,6 +121,8 @@ def of_model(options: argparse.Namespace) -> dict[str, Any]:
         results = Path(cfg.OUTPUT_DIR, "inference", name, "results.json")
         print(f"{name}: {results}")
         if has_annotations(gt):
+            if options.explain is not None:
+                options.explain = results.with_name("trace.jsonl")
             figures[name] = show(options, gt, results)
     return next(iter(figures.values())) if len(figures) == 1 else figures
 

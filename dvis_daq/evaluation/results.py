@@ -40,8 +40,12 @@ class PartFile:
 
     def append(self, video_id: int, entries: list[dict[str, Any]]) -> None:
         """Adds one video."""
+        self.write({"video_id": video_id, "results": entries})
+
+    def write(self, *lines: dict[str, Any]) -> None:
+        """Adds lines as they are."""
         with open(self.path, "a", encoding="ascii") as file:
-            file.write(json.dumps({"video_id": video_id, "results": entries}) + "\n")
+            file.writelines(json.dumps(line) + "\n" for line in lines)
 
 
 def entries_of_video(
@@ -155,3 +159,11 @@ def _read_line(part: Path, offset: int) -> dict[str, Any]:
     with open(part, "rb") as file:
         file.seek(offset)
         return json.loads(file.readline())
+
+
+def concatenate(parts: Sequence[Path], target: Path) -> None:
+    """Joins the lines of all parts, which are few and in any order; no file if there are none."""
+    text = b"".join(part.read_bytes() for part in parts)
+    target.unlink(missing_ok=True)
+    if text:
+        write_atomically(target, lambda file: file.write(text))

@@ -12,7 +12,7 @@ from detectron2.data import MetadataCatalog
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
 
-from dvis_daq.evaluation.results import PartFile, entries_of_video, merge
+from dvis_daq.evaluation.results import PartFile, concatenate, entries_of_video, merge
 from dvis_daq.evaluation.scoring import score
 from dvis_daq.metrics.reading import has_annotations, read_ground_truth, read_results
 
@@ -37,6 +37,7 @@ class VISEvaluator(DatasetEvaluator):
         self.folder = Path(output_dir)
         self.events = events
         self._part = PartFile(self._part_path(comm.get_rank()))
+        self._trace = PartFile(self._trace_path(comm.get_rank()))
         self._category_ids: list[int] = []
 
     def reset(self) -> None:
@@ -44,17 +45,23 @@ class VISEvaluator(DatasetEvaluator):
         ids = MetadataCatalog.get(self.dataset_name).thing_dataset_id_to_contiguous_id
         self._category_ids = sorted(ids, key=ids.__getitem__)
         self._part.clear()
+        self._trace.clear()
 
     def process(self, inputs: list[dict[str, Any]], outputs: list[dict[str, Any]]) -> None:
         """Adds videos.
 
         Args:
             inputs: for each, video_id, length in frames, original height and width.
-            outputs: for each, "scores", "labels" and "masks", see `entries_of_video`.
+            outputs: for each, "scores", "labels" and "masks", see `entries_of_video`; perhaps
+                "trace", one line a frame (`metrics.explain`).
         """
         for video, output in zip(inputs, outputs, strict=True):
             entries = entries_of_video(video, output, self._category_ids)
             self._part.append(video["video_id"], entries)
+            lines = enumerate(output.get("trace", ()))
+            self._trace.write(
+                *({"video_id": video["video_id"], "frame": t} | line for t, line in lines)
+            )
 
     def evaluate(self) -> OrderedDict[str, dict[str, float]]:
         """Merges and scores.
@@ -76,13 +83,23 @@ class VISEvaluator(DatasetEvaluator):
     def results_file(self) -> Path:
         return self.folder / "results.json"
 
+    @property
+    def trace_file(self) -> Path:
+        return self.folder / "trace.jsonl"
+
+    def _trace_path(self, rank: int) -> Path:
+        return self.folder / f"trace.part{rank}.jsonl"
+
     def _part_path(self, rank: int) -> Path:
         return self.folder / f"results.part{rank}.jsonl"
 
     def _merge(self) -> None:
-        parts = [self._part_path(rank) for rank in range(comm.get_world_size())]
+        ranks = range(comm.get_world_size())
+        parts = [self._part_path(rank) for rank in ranks]
         count = merge(parts, self.results_file)
-        for part in parts:
+        traces = [self._trace_path(rank) for rank in ranks]
+        concatenate(traces, self.trace_file)
+        for part in parts + traces:
             part.unlink()
         logger.info("Wrote %d tracks to %s", count, self.results_file)
 
