@@ -3,3 +3,5 @@
 `python -m tests.parity.golden FOLDER` takes any folder with `golden/cases.json`,
 `golden_weights.py` and `configs/`; the tests run the same cases one by one.
 """
+
+import dvis_daq  # noqa: F401  makes detectron2 importable

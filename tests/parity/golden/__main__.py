@@ -30,7 +30,7 @@ def main() -> int:
         print(f"no such case in {args.folder}: {', '.join(sorted(unknown))}", file=sys.stderr)
         return 2
     wanted = [case for case in cases if not args.names or case.name in args.names]
-    misses = 0
+    arrays = misses = 0
     for case in wanted:
         if case.name not in PRODUCERS:
             print(f"{case.name}: no producer, skipped")
@@ -39,9 +39,10 @@ def main() -> int:
         rows = verdicts(case, dtype)
         print(f"{case.name} ({time.perf_counter() - start:.1f} s)")
         for row in rows:
-            print(f"  {row.array:<34} {row.difference:>28}  {'ok' if row.ok else 'MISS'}")
+            print(f"  {row.array:<42} {row.difference:>28}  {'ok' if row.ok else 'MISS'}")
+        arrays += len(rows)
         misses += sum(not row.ok for row in rows)
-    print(f"{misses} arrays missed" if misses else "all arrays within tolerance")
+    print(f"{arrays - misses} of {arrays} arrays within tolerance")
     return 1 if misses else 0
 
 

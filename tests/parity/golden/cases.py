@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dvis_daq.recipes  # noqa: F401  registers the models
-
 import importlib.util
 import json
 import tempfile
@@ -11,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -19,6 +17,7 @@ import yaml
 from detectron2.config import CfgNode
 from detectron2.modeling import build_model
 
+import dvis_daq.recipes  # noqa: F401  registers the models
 from dvis_daq.checkpoint import to_official
 from dvis_daq.config import get_config
 from dvis_daq.model import VideoModel
@@ -26,6 +25,7 @@ from dvis_daq.official_config import _nest
 from dvis_daq.structures import ClipTargets
 
 Arrays = dict[str, np.ndarray]
+Module = TypeVar("Module", bound=torch.nn.Module)
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,8 @@ class Case:
     @cached_property
     def recipe(self) -> ModuleType:
         """`golden_weights.py` of the folder: weights, videos and point sets by rule."""
-        spec = importlib.util.spec_from_file_location("golden_weights", self.folder / "golden_weights.py")
+        file = self.folder / "golden_weights.py"
+        spec = importlib.util.spec_from_file_location("golden_weights", file)
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         return module
@@ -48,6 +49,14 @@ class Case:
     def arrays(self) -> Arrays:
         with np.load(self.folder / "golden" / f"{self.name}.npz") as file:
             return {name: file[name] for name in file.files}
+
+    def tensor(self, name: str, dtype: torch.dtype | None = None) -> torch.Tensor:
+        """A recorded array, in another type if one is given."""
+        return torch.from_numpy(self.arrays[name]).to(dtype)
+
+    def inputs(self, *names: str) -> Arrays:
+        """Recorded arrays that a producer starts from; `compare` knows them by identity."""
+        return {name: self.arrays[name] for name in names}
 
     def config(self) -> CfgNode:
         """Our configuration, by way of the released file with its defaults and the overrides."""
@@ -59,9 +68,8 @@ class Case:
         with tempfile.NamedTemporaryFile("w", suffix=".yaml") as released:
             yaml.safe_dump(_nest(values), released)
             released.flush()
-            return get_config(
-                released.name, ["MODEL.DEVICE", "cpu", "MODEL.WEIGHTS", "", "TEST.MASK_DTYPE", "float32"]
-            )
+            ours = ["MODEL.DEVICE", "cpu", "MODEL.WEIGHTS", "", "TEST.MASK_DTYPE", "float32"]
+            return get_config(released.name, ours)
 
     def model(self, dtype: torch.dtype) -> VideoModel:
         """The model of `config` with the case's weights, in evaluation mode."""
@@ -76,6 +84,14 @@ class Case:
         if unexpected or [name for name in missing if not name.endswith(left_out)]:
             raise ValueError(f"{self.name}: weights do not fit, {missing=} {unexpected=}")
         return model.to(dtype).eval()
+
+    def fill(self, module: Module, prefix: str, dtype: torch.dtype) -> Module:
+        """`module`, which lies at `prefix` in our models, with weights by rule; evaluates."""
+        for name, value in module.to(dtype).state_dict().items():
+            [official] = to_official({prefix + name: value})
+            weight = self.recipe.fill_tensor(official, value.shape, self.entry["weight_seed"])
+            value.copy_(torch.from_numpy(weight))
+        return module.eval()
 
     @cached_property
     def video(self) -> dict[str, np.ndarray]:
@@ -106,6 +122,8 @@ def load_cases(folder: Path) -> list[Case]:
     """
     listing = Path(folder) / "golden" / "cases.json"
     if not listing.is_file():
-        raise FileNotFoundError(f"{listing} not found; give the folder that holds golden/ and configs/")
+        raise FileNotFoundError(
+            f"{listing} not found; give the folder that holds golden/ and configs/"
+        )
     entries = json.loads(listing.read_text())
     return [Case(name, Path(folder), entry) for name, entry in entries.items()]

@@ -19,8 +19,8 @@ from tests.parity.golden.training import golden_model, gradients_of, losses_of, 
 
 # Arrays with one row a sequence, which come from an unsorted top-k
 BY_SEQUENCE = (
-    "selected_objects", "online_logits", "online_mask_area", "instance_embeds", "padding_masks", "refined_logits",
-    "refined_embeds", "refined_masks_frame0", "refined_mask_area",
+    "selected_objects", "online_logits", "online_mask_area", "instance_embeds", "padding_masks",
+    "refined_logits", "refined_embeds", "refined_masks_frame0", "refined_mask_area",
 )  # fmt: skip
 
 

@@ -18,7 +18,7 @@ def online(case: Case, dtype: torch.dtype) -> Arrays:
     height, width = case.entry["output_size"]
     [result] = model([{"images": images, "height": height, "width": width}])
     step = int(case.arrays.get("query_masks_step", 1))
-    return rows(frames, step) | _tracks(frames) | objects(frames) | result_of(result, height, width)
+    return rows(frames, step) | tracks(frames) | objects(frames) | result_of(result, height, width)
 
 
 def rows(frames: list[TrackedFrame], every: int) -> Arrays:
@@ -37,7 +37,7 @@ def rows(frames: list[TrackedFrame], every: int) -> Arrays:
     }
 
 
-def _tracks(frames: list[TrackedFrame]) -> Arrays:
+def tracks(frames: list[TrackedFrame]) -> Arrays:
     return {
         "kept_objects": _cat([done.state.ids for done in frames]),
         "kept_count": np.array([len(done.state) for done in frames]),
@@ -59,7 +59,8 @@ def objects(frames: list[TrackedFrame]) -> Arrays:
     alive = set(frames[-1].state.ids.tolist())
     dead = np.array([track not in alive for track in range(total)])
     missed = dict(zip(frames[-1].state.ids.tolist(), frames[-1].state.missed.tolist(), strict=True))
-    trailing = [_trailing_misses(flags) + 1 for flags in visible]  # the frame of its end is not stored
+    # The frame in which a track ends is not stored.
+    trailing = [_trailing_misses(flags) + 1 for flags in visible]
     return {
         "object_start": start,
         "object_length": np.array([len(flags) for flags in visible]),
@@ -101,12 +102,19 @@ def _cat(tensors: list[torch.Tensor]) -> np.ndarray:
 
 def in_score_order(arrays: Arrays) -> Arrays:
     """The recorded results come from an unsorted top-k: sorts them by falling score."""
-    if "final_scores" not in arrays:
-        return arrays
-    order = np.argsort(-arrays["final_scores"], kind="stable")
-    shape = tuple(arrays["final_masks_shape"])
-    masks = np.unpackbits(arrays["final_masks_packed"], count=int(np.prod(shape))).reshape(shape)
-    sorted_ = {name: arrays[name][order] for name in ("final_scores", "final_labels", "final_ids")}
-    return arrays | sorted_ | {"final_masks_packed": np.packbits(masks[order].reshape(-1))}
+    for kind in ("final", "vis"):
+        if f"{kind}_scores" in arrays:
+            arrays = arrays | _sorted_result(kind, arrays)
+    return arrays
 
 
+def _sorted_result(kind: str, arrays: Arrays) -> Arrays:
+    scores, labels, ids, packed = (
+        f"{kind}_{name}" for name in ("scores", "labels", "ids", "masks_packed")
+    )
+    order = np.argsort(-arrays[scores], kind="stable")
+    shape = tuple(arrays[f"{kind}_masks_shape"])
+    masks = np.unpackbits(arrays[packed], count=int(np.prod(shape))).reshape(shape)
+    return {name: arrays[name][order] for name in (scores, labels, ids)} | {
+        packed: np.packbits(masks[order].reshape(-1))
+    }
