@@ -39,6 +39,7 @@ from dvis_daq.tracker.daq import DAQTracker
 from dvis_daq.tracker.embedding import EmbeddingTracker
 from dvis_daq.tracker.referring import ReferringTracker, raw_candidates
 from dvis_daq.tracker.state import EndlessLife, Lifecycle, mean_of_both, tracker_1, tracker_1_and_2
+from dvis_daq.tracker.static import StaticTracker
 from dvis_daq.training.cache import SegmentedFrames
 from dvis_daq.training.class_memory import TrackContrast
 from dvis_daq.training.losses import LossWeights
@@ -49,6 +50,7 @@ from dvis_daq.training.objectives import (
     FrameObjective,
     ReferringObjective,
     RefinerObjective,
+    StaticObjective,
 )
 from dvis_daq.training.points import PointSampler
 from dvis_daq.training.simulation import Stage
@@ -143,6 +145,30 @@ def DVIS_online(cfg: CfgNode) -> VideoModel:
             contrast_weight=cfg.MODEL.CONTRASTIVE.WEIGHT if cfg.MODEL.TRACKER.CONTRASTIVE else 0.0,
             losses=loss_weights(cfg),
             points=point_sampler(cfg),
+        ),
+        **inference(cfg),
+    )
+
+
+@META_ARCH_REGISTRY.register()
+def DVIS_static_online(cfg: CfgNode) -> VideoModel:
+    """Frozen segmenter; tracker 1 with static anchors learns alone (baseline of Tab. 3a)."""
+    segmenter = build_segmenter(cfg)
+    former = cfg.MODEL.MASK_FORMER
+    return VideoModel(
+        segmenter=segmenter,
+        tracker=StaticTracker(
+            hidden_dim=segmenter.hidden_dim,
+            mask_dim=segmenter.mask_dim,
+            num_classes=segmenter.num_classes,
+            layers=cfg.MODEL.TRACKER.LAYERS,
+            heads=former.NHEADS,
+            feedforward_dim=former.DIM_FEEDFORWARD,
+        ),
+        lifecycle=EndlessLife(),
+        cache=segmented_frames(cfg),
+        objective=StaticObjective(
+            losses=loss_weights(cfg), points=point_sampler(cfg), stages=stages(cfg)
         ),
         **inference(cfg),
     )

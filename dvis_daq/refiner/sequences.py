@@ -136,7 +136,7 @@ class SequenceBank:
         self._next_id = 0
 
     def add(self, state: TrackState, step: TrackerStep, rows: Tensor, frame: FrameOutputs) -> None:
-        """Stores one frame: the state after it, the step, the rows that live on, and what S said."""
+        """Stores a frame: the state after it, the step, its rows that live on, what S said."""
         self._ids.append(state.ids)
         self._queries.append(step.queries[rows])
         self._logits.append(step.tracked.logits[-1, rows])

@@ -11,6 +11,7 @@ from dvis_daq.training.objectives.daq import DAQObjective
 from dvis_daq.training.objectives.frame import FrameObjective
 from dvis_daq.training.objectives.referring import ReferringObjective
 from dvis_daq.training.objectives.refiner import RefinerObjective
+from dvis_daq.training.objectives.static import StaticObjective
 
 __all__ = [
     "Clip",
@@ -20,4 +21,5 @@ __all__ = [
     "Objective",
     "ReferringObjective",
     "RefinerObjective",
+    "StaticObjective",
 ]

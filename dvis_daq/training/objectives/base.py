@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dvis_daq.layers.precision import at_least_float32
-from dvis_daq.structures import ClipTargets, FrameOutputs
+from dvis_daq.structures import Assignment, ClipTargets, FrameOutputs
 
 STRIDE = 4  # pixels of the padded frame to a pixel of a mask map
+NO_PAIRS = Assignment(torch.zeros(0, dtype=torch.int64), torch.zeros(0, dtype=torch.int64))
 
 
 class Clip(NamedTuple):

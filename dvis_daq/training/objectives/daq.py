@@ -14,7 +14,13 @@ from dvis_daq.tracker.daq import DAQTracker
 from dvis_daq.tracker.state import advance
 from dvis_daq.training.losses import LossWeights, Supervision, set_loss, supervise
 from dvis_daq.training.matching import FrameMatch, match_frames, match_new
-from dvis_daq.training.objectives.base import Clip, Parts, fit_targets, segment_clips
+from dvis_daq.training.objectives.base import (
+    NO_PAIRS,
+    Clip,
+    Parts,
+    fit_targets,
+    segment_clips,
+)
 from dvis_daq.training.points import PointSampler
 from dvis_daq.training.simulation import (
     RELEASED_STAGES,
@@ -25,8 +31,6 @@ from dvis_daq.training.simulation import (
     hidden_candidates,
     stage_at,
 )
-
-_NO_PAIRS = Assignment(torch.zeros(0, dtype=torch.int64), torch.zeros(0, dtype=torch.int64))
 
 
 @dataclass(frozen=True)
@@ -99,7 +103,7 @@ class DAQObjective:
         how = {"weights": self.losses, "points": self.points}
         matches = match_frames(frames, targets, candidate_score=self.candidate_score, **how)
         visible = targets.visible.T.cpu()
-        state, kept = tracker.start(), _NO_PAIRS
+        state, kept = tracker.start(), NO_PAIRS
         for t, frame in enumerate(frames):
             hidden = hidden_candidates(matches[t].resembles, kept, stage, self.choice)
             step = tracker.step(state, frame, _candidates(hidden, frame))
