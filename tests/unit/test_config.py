@@ -54,6 +54,16 @@ TWINS = {
     "ovis/DVIS_DAQ_offline_R50": "dvis_daq__ovis__DAQ_Offline_R50",
     "vipseg/DVIS_DAQ_online_ViTL": "dvis_daq__vipseg__vit_adapter__DAQ_Online_VitAdapterL",
     "vipseg/CTVIS_ViTL": "dvis_Plus__VIPSeg__vit_adapter__CTVIS_VitAdapterL",
+    "ovis/DVIS_online_ViTL": "dvis_Plus__ovis__vit_adapter__DVIS_Plus_Online_VitAdapterL",
+    "ovis/DVIS_online_SwinL": "dvis_Plus__ovis__swim__DVIS_Plus_Online_SwinL",
+    "ovis/DVIS_offline_ViTL": "dvis_Plus__ovis__vit_adapter__DVIS_Plus_Offline_VitAdapterL",
+    "ovis/DVIS_offline_SwinL": "dvis_Plus__ovis__swim__DVIS_Plus_Offline_SwinL",
+    "ytvis_2019/DVIS_online_ViTL": "dvis_Plus__ytvis19__vit_adapter__DVIS_Plus_Online_VitAdapterL",
+    "ytvis_2019/DVIS_offline_ViTL": "dvis_Plus__ytvis19__vit_adapter__DVIS_Plus_Offline_VitAdapterL",
+    "ytvis_2021/DVIS_online_ViTL": "dvis_Plus__ytvis21__vit_adapter__DVIS_Plus_Online_VitAdapterL",
+    "ytvis_2021/DVIS_offline_ViTL": "dvis_Plus__ytvis21__vit_adapter__DVIS_Plus_Offline_VitAdapterL",
+    "vipseg/DVIS_online_ViTL": "dvis_Plus__VIPSeg__vit_adapter__DVIS_Plus_Online_VitAdapterL",
+    "vipseg/DVIS_offline_ViTL": "dvis_Plus__VIPSeg__vit_adapter__DVIS_Plus_Offline_VitAdapterL",
 }
 # Keys that may differ: where weights lie, and what the model of the file does not read.
 NOT_COMPARED = ("MODEL.WEIGHTS", "MODEL.MASK_ON", "MODEL.VIT_ADAPTER.VIT_WEIGHT")
