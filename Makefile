@@ -38,11 +38,11 @@ demo: install
 	BIN=$(BIN) OUTPUT=$(OUTPUT) STAGE=$(STAGE) bash tools/quick_start.sh
 
 bench: install
-	$(BIN)/python benchmarks/step.py --json $(OUTPUT)/step.json
+	$(BIN)/python benchmarks/step.py --out $(OUTPUT)/step.json
 	$(BIN)/python benchmarks/model.py --json $(OUTPUT)/model.json
 	$(BIN)/python benchmarks/evaluators.py --json $(OUTPUT)/evaluators.json
 	$(BIN)/python benchmarks/deformable_attention.py --json $(OUTPUT)/deformable_attention.json
-	$(BIN)/python benchmarks/loader.py --json $(OUTPUT)/loader.json
+	$(BIN)/python benchmarks/loader.py --output $(OUTPUT)/loader.json
 
 clean:
 	rm -rf $(VENV) $(OUTPUT) *.egg-info
