@@ -1,6 +1,7 @@
 """Every shipped configuration builds, with the weights of the release where there is one."""
 
 import json
+import re
 from functools import cache
 from pathlib import Path
 
@@ -66,3 +67,9 @@ def test_names_and_shapes_are_the_released_ones(ours: str, reference_dir: Path) 
     assert {name: list(value.shape) for name, value in mine.items()} == {
         name: entry["shape"] for name, entry in released.items() if not name.endswith(NOT_OURS)
     }
+
+
+def test_model_zoo_names_files_that_are_there() -> None:
+    rows = re.findall(r"^\| `(\w+/\w+)` \|", (ROOT / "MODEL_ZOO.md").read_text(), re.MULTILINE)
+    assert len(rows) > 40
+    assert [row for row in rows if not (ROOT / "configs" / f"{row}.yaml").is_file()] == []
