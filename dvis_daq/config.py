@@ -307,3 +307,6 @@ def _add_test(cfg: CfgNode) -> None:
     cfg.TEST.WINDOW = 5  # frames that pass the segmenter at once
     cfg.TEST.TRACE = False  # write trace.jsonl beside results.json, for tools/eval.py --explain
     cfg.TEST.MASK_DTYPE = "float16"  # of the stride-4 masks kept for a whole video
+    # Offline models: keep the mask features of a whole video in main memory (25 MiB a frame of
+    # 480 x 854 pixels) instead of running the segmenter twice.
+    cfg.TEST.KEEP_FEATURES = False

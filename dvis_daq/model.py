@@ -44,6 +44,8 @@ class VideoModel(nn.Module):
         cache: keeps what the frozen segmenter said of training frames; None computes it anew.
         window: frames that pass the segmenter at once, at inference.
         mask_dtype: of the masks stored for a video; None keeps that of the network.
+        keep_features: with a refiner, keep mask features of a whole video on the host instead
+            of running the segmenter a second time.
         trace: results say what was proposed and decided in every frame (`tasks/trace.py`).
     """
 
@@ -61,6 +63,7 @@ class VideoModel(nn.Module):
         cache: SegmentedFrames | None = None,
         window: int = 5,
         mask_dtype: torch.dtype | None = torch.float16,
+        keep_features: bool = False,
         trace: bool = False,
     ) -> None:
         super().__init__()
@@ -75,6 +78,7 @@ class VideoModel(nn.Module):
         self.objective = objective
         self.window = window
         self.mask_dtype = mask_dtype
+        self.keep_features = keep_features
         self.trace = trace
         for part in self._frozen():
             part.requires_grad_(False)
@@ -141,21 +145,26 @@ class VideoModel(nn.Module):
 
     @torch.no_grad()
     def _predict_offline(self, images: Tensor, frames: Iterator[TrackedFrame]) -> VideoPrediction:
-        """Tracks the video, refines its tracks, and segments it again for their masks.
+        """Tracks the video, refines its tracks, and decodes their masks window by window.
 
-        Queries of all frames are kept, mask features are not: for each window they are made
-        a second time, so that memory grows by the queries alone.
+        Queries of all frames stay on the device, mask features do not: they wait on the host,
+        or are made a second time.
         """
-        bank = SequenceBank(self.sequences)
+        bank, features = SequenceBank(self.sequences), []
         for done in frames:
             bank.add(done.state, done.step, done.rows, done.frame)
+            if self.keep_features:
+                features.append(done.frame.mask_features.cpu())
         tracks = bank.sequences()
         refined = self.refiner(tracks.queries.transpose(0, 1), bank.candidates, tracks.padded.T)
         masks = []
         for start in range(0, len(images), self.window):
             piece = slice(start, start + self.window)
-            features = self.segmenter.mask_features(images[piece])
-            decoded = self.refiner.masks(refined[:, piece], features)[0]
+            if self.keep_features:
+                shown = torch.cat(features[piece]).to(refined.device)
+            else:
+                shown = self.segmenter.mask_features(images[piece])
+            decoded = self.refiner.masks(refined[:, piece], shown)[0]
             masks.append(decoded.to("cpu", self.mask_dtype or decoded.dtype))
         logits = self.refiner.classify(refined)[0]
         scores = None if self.fuse_scores is None else self.fuse_scores(logits, tracks.logits)

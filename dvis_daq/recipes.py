@@ -381,6 +381,7 @@ def inference(cfg: CfgNode) -> dict[str, Any]:
         "task": task_head(cfg),
         "window": cfg.TEST.WINDOW,
         "mask_dtype": dtype,
+        "keep_features": cfg.TEST.KEEP_FEATURES,
         "trace": cfg.TEST.TRACE,
     }
 

@@ -116,8 +116,9 @@ class Candidates(NamedTuple):
 class SequenceBank:
     """Collects the queries of a video, frame by frame.
 
-    Memory is T x (N + Q) x C; the masks of the online model are kept only for training,
-    whose clips are short.
+    Memory is T x (N + Q) x C, N of the tracks that live at a time; sequences are made of the
+    best tracks alone. The masks of the online model are kept only for training, whose clips
+    are short.
 
     Args:
         rules: how sequences are made.
@@ -155,30 +156,29 @@ class SequenceBank:
         return torch.stack([frame.embeds for frame in self._candidates])
 
     def tracks(self) -> TrackSequences:
-        """All tracks in order of birth, dead ones included."""
-        number, frames = self._next_id, len(self._ids)
-        first = self._queries[0]
-        alive = torch.zeros(number, frames, dtype=torch.bool, device=first.device)
-        filling = self._rules.padding(self._last_appearance(first))
+        """The best tracks, best first, dead ones included; all in order of birth if few."""
+        logits = self._mean_logits()
+        ids = torch.arange(self._next_id, device=logits.device)
+        if len(ids) > self._rules.max_tracks:
+            ids = foreground_score(logits).topk(self._rules.max_tracks).indices
+        frames, first = len(self._ids), self._queries[0]
+        alive = torch.zeros(len(ids), frames, dtype=torch.bool, device=first.device)
+        filling = self._rules.padding(self._last_appearance(first)[ids])
         queries = filling[:, None].repeat(1, frames, 1)
-        logits = self._logits[0].new_zeros(number, self._logits[0].shape[1])
         masks = None
         if self._keep_masks:
-            shape = (number, frames, *self._masks[0].shape[1:])
+            shape = (len(ids), frames, *self._masks[0].shape[1:])
             masks = self._masks[0].new_full(shape, NOTHING)
-        for t, ids in enumerate(self._ids):
-            alive[ids, t] = True
-            queries[ids, t] = self._queries[t].to(queries.dtype)
-            logits[ids] += self._logits[t]
+        row_of = torch.full_like(logits[:, 0], -1, dtype=torch.int64)
+        row_of[ids] = torch.arange(len(ids), device=ids.device)
+        for t, living in enumerate(self._ids):
+            taken = row_of[living] >= 0
+            rows = row_of[living][taken]
+            alive[rows, t] = True
+            queries[rows, t] = self._queries[t][taken].to(queries.dtype)
             if masks is not None:
-                masks[ids, t] = self._masks[t]
-        return TrackSequences(
-            ids=torch.arange(number, device=first.device),
-            queries=queries,
-            logits=logits / alive.sum(1, keepdim=True),
-            padded=~alive,
-            masks=masks,
-        )
+                masks[rows, t] = self._masks[t][taken]
+        return TrackSequences(ids, queries, logits[ids], ~alive, masks)
 
     def chains(self) -> TrackSequences:
         """Q chains of the most similar candidates from frame to frame, as MinVIS makes them."""
@@ -201,11 +201,20 @@ class SequenceBank:
 
         More tracks than that are kept all the same.
         """
-        tracks = self.tracks().best(self._rules.max_tracks)
+        tracks = self.tracks()
         missing = len(self._candidates[0].embeds) - len(tracks)
         if not self._rules.chains or missing <= 0:
             return tracks
         return tracks.join(self.chains().best(missing))
+
+    def _mean_logits(self) -> Tensor:
+        """(N, K + 1) of all tracks, the mean over the frames in which each lived."""
+        sums = self._logits[0].new_zeros(self._next_id, self._logits[0].shape[1])
+        frames = sums.new_zeros(self._next_id, 1)
+        for ids, logits in zip(self._ids, self._logits, strict=True):
+            sums[ids] += logits
+            frames[ids] += 1
+        return sums / frames
 
     def _last_appearance(self, like: Tensor) -> Tensor:
         if not self._appearance:

@@ -7,6 +7,8 @@ from dvis_daq.refiner import SequenceBank, SequenceRules, TrackSequences, zero_p
 from dvis_daq.tracker.loop import track
 from tests.unit.tracker.tiny_tracker import LIFE, make_tracker, make_video
 
+EVERY = SequenceRules(max_tracks=100)
+
 
 def collect(rules: SequenceRules, **options) -> tuple[SequenceBank, list]:
     bank = SequenceBank(rules, **options)
@@ -40,11 +42,10 @@ def test_tracks_are_filled_where_they_do_not_live(padding) -> None:
 
 def test_chains_fill_up_to_the_number_of_candidates() -> None:
     bank, _ = collect(SequenceRules(max_tracks=2), keep_masks=True)
-    filled = bank.sequences()
+    filled, every = bank.sequences(), len(collect(EVERY)[0].tracks())
     assert len(filled) == 6
-    assert (filled.ids[:2] < len(bank.tracks())).all() and (
-        filled.ids[2:] >= len(bank.tracks())
-    ).all()
+    assert (filled.ids[:2] < every).all()
+    assert (filled.ids[2:] >= every).all()
     assert not filled.padded[2:].any()
     assert filled.masks.shape == (6, 6, 4, 6)
     alone, _ = collect(SequenceRules(max_tracks=2, chains=False))
@@ -57,11 +58,12 @@ def test_more_tracks_than_candidates_are_kept() -> None:
 
 
 def test_the_best_tracks_are_taken() -> None:
-    bank, _ = collect(SequenceRules(max_tracks=3, chains=False))
-    tracks, best = bank.tracks(), bank.sequences()
+    best = collect(SequenceRules(max_tracks=3, chains=False), keep_masks=True)[0].sequences()
+    tracks = collect(EVERY, keep_masks=True)[0].tracks()
     scores = tracks.logits.softmax(-1)[:, :-1].amax(1)
     assert best.ids.tolist() == scores.argsort(descending=True)[:3].tolist()
-    torch.testing.assert_close(best.queries, tracks.queries[best.ids])
+    for name in ("queries", "logits", "padded", "masks"):
+        torch.testing.assert_close(getattr(best, name), getattr(tracks, name)[best.ids])
 
 
 def test_rules_choose_what_the_tracks_read() -> None:
