@@ -1,7 +1,7 @@
 """Time and memory of each part of a model, a frame at a time (the last column of Tab. A4b).
 
     python benchmarks/model.py                          # R50, 480x854, 20 tracks
-    python benchmarks/model.py --device cuda --out model.json
+    python benchmarks/model.py --device cuda --json model.json
     python benchmarks/model.py --config-file configs/ovis/DVIS_DAQ_offline_ViTL.yaml
 
 A frame passes the segmenter by itself, which is the latency of a stream and not the throughput
@@ -12,10 +12,8 @@ of a recording. What is counted in which row, and the operations, are told by
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -24,7 +22,7 @@ sys.path.insert(0, str(ROOT))  # runs from a plain checkout
 import torch
 
 from dvis_daq.config import get_config
-from tools.analyze_model import analyze, machine, table
+from tools.analyze_model import analyze, table, write_json
 
 CONFIG = ROOT / "configs" / "ovis" / "DVIS_DAQ_online_R50.yaml"
 
@@ -43,10 +41,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         operations=False,
     )
     print(table(rows))
-    if args.out:
-        settings = {name: str(value) for name, value in vars(args).items()}
-        result = {"machine": machine(), "settings": settings, "rows": [asdict(row) for row in rows]}
-        args.out.write_text(json.dumps(result, indent=2) + "\n")
+    if args.json:
+        write_json(args.json, rows, args)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -61,7 +57,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=0, help="0: as torch finds it")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, help="JSON file")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows to this file")
     return parser
 
 

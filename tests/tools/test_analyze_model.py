@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 from detectron2.modeling import META_ARCH_REGISTRY
-from torch import nn
 
+import dvis_daq.recipes  # noqa: F401  registers the models
 from dvis_daq.config import get_config
+from dvis_daq.engine.costs import Stage, count_parameters
 from tests.conftest import ROOT
 from tests.tools.scripts import load_script
 
@@ -20,17 +21,17 @@ def tool():
     return load_script("tools/analyze_model.py")
 
 
-def test_trackers_have_the_parameters_of_the_paper(tool) -> None:
+def test_trackers_have_the_parameters_of_the_paper() -> None:
     """Tab. A4b: 44.15 M, 9.94 M and 8.68 M."""
     cfg = get_config(ROOT / "configs" / "ovis" / "DVIS_DAQ_online_R50.yaml")
     with torch.device("meta"):
         model = META_ARCH_REGISTRY.get("DVIS_DAQ_online")(cfg)
     head, tracker = model.segmenter.sem_seg_head, model.tracker
-    segmenter = tool.Stage("segmenter", model.segmenter, {"decoder": head.predictor}, None)
+    segmenter = Stage("segmenter", model.segmenter, {"decoder": head.predictor}, None, whole=True)
     two = {"tracker 2": tracker.disappearance}
     owned = {"tracker 2": [tracker.background_queries]}
-    trackers = tool.Stage("tracker 1", tracker, two, None, owned)
-    counts = tool.count_parameters(segmenter) | tool.count_parameters(trackers)
+    trackers = Stage("tracker 1", tracker, two, None, owned)
+    counts = count_parameters(segmenter) | count_parameters(trackers)
     rounded = {name: round(number / 1e6, 2) for name, number in counts.items()}
     assert rounded["segmenter"] == 44.15
     assert (rounded["tracker 1"], rounded["tracker 2"]) == (9.94, 8.68)
@@ -50,7 +51,7 @@ def test_every_method_has_its_rows(
 ) -> None:
     out = tmp_path / "costs.json"
     file = str(ROOT / "configs" / "synthetic" / f"{config}.yaml")
-    tool.main(["--config-file", file, *SIZES, "--out", str(out)])
+    tool.main(["--config-file", file, *SIZES, "--json", str(out)])
     rows = {row["part"]: row for row in json.loads(out.read_text())["rows"]}
     assert list(rows) == ["backbone", "pixel decoder", "query decoder", "segmenter", *parts]
     for row in rows.values():
@@ -75,34 +76,3 @@ def test_benchmark_prints_the_same_rows(capsys) -> None:
 def test_bad_file_ends_with_one_line(tool) -> None:
     with pytest.raises(SystemExit, match="error: nowhere.yaml: no such configuration file"):
         tool.main(["--config-file", "nowhere.yaml"])
-
-
-class _Attends(nn.Module):
-    def forward(self) -> torch.Tensor:
-        q, k, v = torch.zeros(2, 3, 5, 8), torch.zeros(2, 3, 7, 8), torch.zeros(2, 3, 7, 8)
-        rows = torch.zeros(6, 4, dtype=torch.int64)
-        bags = nn.functional.embedding_bag(rows, torch.zeros(9, 8), mode="sum")
-        return nn.functional.scaled_dot_product_attention(q, k, v).sum() + bags.sum()
-
-
-def test_attention_and_sampling_are_counted(tool) -> None:
-    module = _Attends()
-    _, kinds = tool.count_operations(tool.Stage("all", module, {}, module))
-    assert kinds["attention"] == 2 * (2 * 3) * 5 * 7 * 8
-    assert kinds["sampling"] == 6 * 4 * 8
-
-
-def test_living_tensors_are_those_not_yet_freed(tool) -> None:
-    with tool.LivingTensors() as ruler:
-        first = torch.zeros(1000)
-        second = first + 1
-        view = second.view(10, 100)
-        assert ruler.now() == 8000
-        del first
-        assert ruler.now() == 4000 and ruler.peak() == 8000
-        view.add_(1)
-        assert ruler.now() == 4000
-        ruler.reset()
-        assert ruler.peak() == 4000
-        del second, view
-        assert ruler.now() == 0
