@@ -7,10 +7,11 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from dvis_daq.training.contrastive import contrastive_losses, item_losses
+from dvis_daq.training.contrastive import contrastive_losses
 from dvis_daq.training.objectives import Clip, contrastive, frame
 from tests.parity.golden.cases import Arrays, Case
 from tests.parity.golden.online import result_of
+from tests.parity.golden.referring import items_of
 from tests.parity.golden.training import (
     golden_model,
     gradients_of,
@@ -68,7 +69,7 @@ def contrastive_step(case: Case, dtype: torch.dtype) -> Arrays:
         "target_ids": torch.where(visible.T, targets.ids, -1).numpy(),
         **pairs_of("frame_match", [pairs[-1] for pairs in matching[0].result]),
         **pairs_of("match_0", [pairs[-1] for pairs in frame_matching[0].result]),
-        **_items(model.objective.items(outputs.reid, query, visible), ""),
+        **items_of(model.objective.items(outputs.reid, query, visible)),
         **losses_of(losses),
         **gradients_of(case, model, losses),
     }
@@ -77,20 +78,10 @@ def contrastive_step(case: Case, dtype: torch.dtype) -> Arrays:
     named = contrastive_losses(items, embeddings=[]).named(latest.weight, latest.auxiliary_weight)
     return (
         arrays
-        | _items(items, "_last")
+        | items_of(items, "_last")
         | {f"{name}_last": np.array(value.item()) for name, value in named.items()}
         | {"grad_norm_reid_last": _head_gradient(model, clip, latest)}
     )
-
-
-def _items(items: list, suffix: str) -> Arrays:
-    losses = item_losses(items)
-    counts = [(len(item.positives), len(item.negatives)) for item in items]
-    return {
-        f"item_contrastive{suffix}": losses.contrastive.detach().numpy(),
-        f"item_auxiliary{suffix}": losses.auxiliary.detach().numpy(),
-        f"item_positives_negatives{suffix}": np.array(counts),
-    }
 
 
 def _head_gradient(model: torch.nn.Module, clip: Clip, objective: contrastive.ContrastiveObjective):
