@@ -75,7 +75,8 @@ def _read_yaml(file: Path) -> dict[str, Any]:
     try:
         values = CfgNode.load_yaml_with_base(str(file), allow_unsafe=False)
     except yaml.YAMLError as error:
-        raise ConfigError(f"{file} (or a file it names in _BASE_) is no safe YAML: {error}") from None
+        message = f"{file} (or a file it names in _BASE_) is no safe YAML: {error}"
+        raise ConfigError(message) from None
     except (AssertionError, FileNotFoundError, ValueError) as error:
         raise ConfigError(f"{file}: {error}") from None
     if not isinstance(values, Mapping):
@@ -181,8 +182,8 @@ def _add_segmenter(cfg: CfgNode) -> None:
     former.HIDDEN_DIM = 256  # C
     former.NHEADS = 8
     former.DIM_FEEDFORWARD = 2048  # of the query decoder, the trackers and the refiner
-    former.DEC_LAYERS = 10  # predictions of the query decoder: one before the layers, one after each
-    former.REID_BRANCH = True  # re-identification head (CTVIS, DVIS++, DVIS-DAQ checkpoints have it)
+    former.DEC_LAYERS = 10  # predictions: one before the layers, one after each
+    former.REID_BRANCH = True  # re-identification head, as in CTVIS, DVIS++, DVIS-DAQ
     former.REID_HIDDEN_DIM = 256
     former.NUM_REID_HEAD_LAYERS = 3
     former.SIZE_DIVISIBILITY = 32  # images are padded to a multiple, in pixels
@@ -211,7 +212,7 @@ def _add_tracker(cfg: CfgNode) -> None:
 
     # Only for the static anchors of DVIS++ (`DVIS_online`, `DVIS_offline`)
     tracker.NOISE = CfgNode()
-    tracker.NOISE.MODE = "none"  # none | rs | wa | cc: what disturbs the order of queries in training
+    tracker.NOISE.MODE = "none"  # none | rs | wa | cc: disturbs the order of queries
     tracker.NOISE.RATIO = 0.5  # probability a frame
     tracker.CONTRASTIVE = True  # contrastive loss on the references
 

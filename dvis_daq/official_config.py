@@ -154,8 +154,13 @@ OFFICIAL_DEFAULTS: dict[str, Any] = {
 }
 
 # Only a released file sets one of these.
-MARKERS = ("MODEL.VIDEO_HEAD", "MODEL.CL_PLUGIN", "INPUT.SAMPLING_FRAME_NUM", "INPUT.PSEUDO.CROP.TYPE")
-MARKERS += ("MODEL.MASK_FORMER.TRANSFORMER_DECODER_NAME",)
+MARKERS = (
+    "MODEL.VIDEO_HEAD",
+    "MODEL.CL_PLUGIN",
+    "MODEL.MASK_FORMER.TRANSFORMER_DECODER_NAME",
+    "INPUT.SAMPLING_FRAME_NUM",
+    "INPUT.PSEUDO.CROP.TYPE",
+)
 
 VIPSEG_THINGS = 58  # of the 124 classes of VIPSeg and VSPW; all other data sets have things only
 
@@ -198,10 +203,11 @@ def translate(values: Mapping[str, Any]) -> dict[str, Any]:
 def _derive(released: Mapping[str, Any]) -> dict[str, Any]:
     """The keys of ours that depend on more than one released key, or change their values."""
     architecture = released.get("MODEL.META_ARCHITECTURE", "")
+    flips = released.get("INPUT.RANDOM_FLIP") != "none"
     ours: dict[str, Any] = {
         "MODEL.META_ARCHITECTURE": RECIPES.get(architecture, architecture),
         "SOLVER.PRECISION": "fp16" if released.get("SOLVER.AMP.ENABLED") else "fp32",
-        "INPUT.RANDOM_FLIP": "none" if released.get("INPUT.RANDOM_FLIP") == "none" else "horizontal",
+        "INPUT.RANDOM_FLIP": "horizontal" if flips else "none",
         "INPUT.MIN_SIZE_TRAIN_SAMPLING": "choice",
     }
     classes = released.get("MODEL.SEM_SEG_HEAD.NUM_CLASSES")

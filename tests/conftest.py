@@ -2,6 +2,7 @@
 
 import dvis_daq  # noqa: F401  makes detectron2 importable, before anything else
 
+# isort: split
 import os
 from pathlib import Path
 

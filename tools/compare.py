@@ -76,7 +76,9 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--test", type=_named_folder, action="append", default=[], metavar="NAME=DIR"
     )
     parser.add_argument("--output", type=Path, required=True, metavar="DIR")
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=["MinVIS", "DVIS_DAQ_online"])
+    parser.add_argument(
+        "--methods", nargs="+", choices=METHODS, default=["MinVIS", "DVIS_DAQ_online"]
+    )
     parser.add_argument("--seeds", type=int, default=3, metavar="N", help="default: %(default)s")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="trainings at a time")
     parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="for all runs")
@@ -151,7 +153,9 @@ def data_sets(train: Path, test: Path) -> list[str]:
 
 
 def summarize(
-    figures: dict[tuple[str, int, str], dict[str, Any]], methods: Sequence[str], tests: Sequence[str]
+    figures: dict[tuple[str, int, str], dict[str, Any]],
+    methods: Sequence[str],
+    tests: Sequence[str],
 ) -> list[dict[str, Any]]:
     """One row a method and test set: mean and standard deviation of each figure, in percent."""
     rows = []

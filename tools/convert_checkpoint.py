@@ -5,11 +5,12 @@ Reads .pth, .pt, .pkl and .safetensors without executing anything that the file 
 the Mask2Former checkpoints of the transformers library.
 """
 
-import dvis_daq  # noqa: F401  isort: skip
-
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a plain checkout
 
 from dvis_daq.checkpoint import (
     Signature,

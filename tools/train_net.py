@@ -1,13 +1,16 @@
 #!/usr/bin/env python
 """Trains a model, or evaluates one with --eval-only."""
 
-import dvis_daq  # isort: skip  (makes detectron2 importable)
-
 import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a plain checkout
+
+import dvis_daq  # noqa: F401, I001  makes detectron2 importable
+
+# isort: split
 from detectron2.config import CfgNode
 from detectron2.engine import default_argument_parser
 from detectron2.utils import comm

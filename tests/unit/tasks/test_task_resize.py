@@ -1,10 +1,10 @@
 import pytest
 import torch
-from tests.unit.tasks.tiny_prediction import SIZES
 from torch.nn import functional as F
 
 from dvis_daq.structures import FrameSizes
 from dvis_daq.tasks.resize import by_frames, resized, resized_probabilities, unpadded
+from tests.unit.tasks.tiny_prediction import SIZES
 
 
 def test_padding_is_cut_before_the_second_resize() -> None:

@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 import torch
-from tests.unit.tasks.tiny_prediction import SIZES, make_prediction
 
 from dvis_daq.structures import VideoPrediction
 from dvis_daq.tasks import resize
 from dvis_daq.tasks.resize import resized
 from dvis_daq.tasks.vis import decode, encode, encode_tracks, instances, top_pairs
+from tests.unit.tasks.tiny_prediction import SIZES, make_prediction
 
 
 def random_prediction(tracks: int = 5, frames: int = 4) -> VideoPrediction:

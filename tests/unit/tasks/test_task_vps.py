@@ -1,8 +1,8 @@
 import pytest
 import torch
-from tests.unit.tasks.tiny_prediction import SIZES, make_prediction
 
 from dvis_daq.tasks.vps import Panoptic, panoptic
+from tests.unit.tasks.tiny_prediction import SIZES, make_prediction
 
 LEFT, RIGHT, ALL = (0, 0, 8, 4), (0, 4, 8, 8), (0, 0, 8, 8)
 THINGS = 2  # classes 0 and 1; 2 and 3 are stuff

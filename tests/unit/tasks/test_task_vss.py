@@ -1,9 +1,9 @@
 import pytest
 import torch
-from tests.unit.tasks.tiny_prediction import SIZES, make_prediction
 
 from dvis_daq.tasks.resize import resized_probabilities
 from dvis_daq.tasks.vss import semantic
+from tests.unit.tasks.tiny_prediction import SIZES, make_prediction
 
 
 def test_equals_the_sum_over_tracks() -> None:

@@ -1,8 +1,8 @@
 import pytest
 import torch
-from tests.unit.tracker.tiny_tracker import follow, make_tracker, make_video
 
 from dvis_daq.tracker.bank import NOTHING, TrackBank
+from tests.unit.tracker.tiny_tracker import follow, make_tracker, make_video
 
 FRAMES = 8
 

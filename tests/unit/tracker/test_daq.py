@@ -6,6 +6,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from dvis_daq.structures import FrameOutputs
+from dvis_daq.tracker.appearance import AppearanceMemory
+from dvis_daq.tracker.bank import TrackBank
+from dvis_daq.tracker.daq import DAQTracker
+from dvis_daq.tracker.state import Lifecycle, TrackState, advance, tracker_1
 from tests.unit.tracker.tiny_tracker import (
     BACKGROUND,
     CLASSES,
@@ -16,12 +22,6 @@ from tests.unit.tracker.tiny_tracker import (
     make_video,
     permuted,
 )
-
-from dvis_daq.structures import FrameOutputs
-from dvis_daq.tracker.appearance import AppearanceMemory
-from dvis_daq.tracker.bank import TrackBank
-from dvis_daq.tracker.daq import DAQTracker
-from dvis_daq.tracker.state import Lifecycle, TrackState, advance, tracker_1
 
 
 def same_states(a: TrackState, b: TrackState) -> None:

@@ -2,11 +2,11 @@ from operator import attrgetter
 
 import pytest
 import torch
-from tests.unit.tracker.tiny_tracker import follow, make_video, permuted
 
 from dvis_daq.structures import FrameOutputs
 from dvis_daq.tracker.embedding import EmbeddingTracker, most_similar
 from dvis_daq.tracker.state import EndlessLife
+from tests.unit.tracker.tiny_tracker import follow, make_video, permuted
 
 
 def still(frames: int) -> FrameOutputs:
