@@ -106,6 +106,7 @@ def _validate(cfg: CfgNode) -> None:
     if cfg.SOLVER.AMP.ENABLED:
         raise ConfigError("SOLVER.AMP.ENABLED is not read here; set SOLVER.PRECISION bf16 or fp16")
     _one_of(cfg.MODEL.TASK, "MODEL.TASK", ("vis", "vps", "vss", "vos"))
+    _one_of(cfg.MODEL.SEGMENTER, "MODEL.SEGMENTER", ("mask2former", "encoder_only"))
     _one_of(cfg.MODEL.REFINER.TRAIN_FUSION, "MODEL.REFINER.TRAIN_FUSION", ("thresholds", "mean"))
     paddings = ("appearance", "zero", "learned", "none")
     _one_of(cfg.MODEL.REFINER.TEMPORAL_PADDING, "MODEL.REFINER.TEMPORAL_PADDING", paddings)
@@ -173,9 +174,15 @@ def _add_segmenter(cfg: CfgNode) -> None:
     swin.USE_CHECKPOINT = False  # recompute activations in the backward pass
 
     vit = model.VIT_ADAPTER = CfgNode()  # MODEL.BACKBONE.NAME D2VitAdapterDinoV2
-    vit.NAME = "vitl"  # vits | vitb | vitl
+    vit.NAME = "vitl"  # vitt (never pretrained) | vits | vitb | vitl
     vit.VIT_WEIGHT = ""  # DINOv2 weights that training starts from where MODEL.WEIGHTS is empty
     vit.FREEZE_VIT = True
+
+    # mask2former: a backbone and two decoders | encoder_only: the queries pass the last blocks of
+    # the ViT of MODEL.VIT_ADAPTER.{NAME,VIT_WEIGHT}, which learns; no backbone and no decoder
+    model.SEGMENTER = "mask2former"
+    model.ENCODER_ONLY = CfgNode()
+    model.ENCODER_ONLY.QUERY_BLOCKS = 4
 
     former = model.MASK_FORMER = CfgNode()
     former.NUM_OBJECT_QUERIES = 100  # Q, also the number of emergence anchors
@@ -246,7 +253,8 @@ def _add_training(cfg: CfgNode) -> None:
     eds = cfg.MODEL.EDS = CfgNode()
     # Stages of the emergence and disappearance simulation (Sec. 3.3), each a mapping:
     # UNTIL iteration (none: to the end), FRAMES of the clip, DROP "half" (ES: the lower half
-    # of the matched tracks) or SCORE (tracks above it are kept), HIDE "random" (DS) or "none".
+    # of the matched tracks) or SCORE (tracks above it are kept), HIDE "random" (DS) or "none",
+    # HIDE_ABOVE the number of tracked objects from which on DS happens (3).
     eds.STAGES = [
         {"UNTIL": 10000, "FRAMES": 2, "DROP": "half"},
         {"FRAMES": 5, "SCORE": 0.1, "HIDE": "random"},
@@ -306,6 +314,9 @@ def _add_datasets(cfg: CfgNode) -> None:
 def _add_test(cfg: CfgNode) -> None:
     cfg.TEST.MAX_INSTANCES = 20  # (track, class) pairs reported a video
     cfg.TEST.WINDOW = 5  # frames that pass the segmenter at once
+    # Show the mask of a track in frames in which it was not seen but is within its patience, as
+    # released. False leaves them out: fewer ghosts.
+    cfg.TEST.SHOW_UNSEEN = True
     cfg.TEST.TRACE = False  # write trace.jsonl beside results.json, for tools/eval.py --explain
     cfg.TEST.MASK_DTYPE = "float16"  # of the stride-4 masks kept for a whole video
     # Offline models: keep the mask features of a whole video in main memory (25 MiB a frame of

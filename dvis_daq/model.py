@@ -46,6 +46,8 @@ class VideoModel(nn.Module):
         mask_dtype: of the masks stored for a video; None keeps that of the network.
         keep_features: with a refiner, keep mask features of a whole video on the host instead
             of running the segmenter a second time.
+        show_unseen: an online track shows its mask, too, in frames in which it was not accepted
+            but within its patience (as released).
         trace: results say what was proposed and decided in every frame (`tasks/trace.py`).
     """
 
@@ -64,6 +66,7 @@ class VideoModel(nn.Module):
         window: int = 5,
         mask_dtype: torch.dtype | None = torch.float16,
         keep_features: bool = False,
+        show_unseen: bool = True,
         trace: bool = False,
     ) -> None:
         super().__init__()
@@ -79,6 +82,7 @@ class VideoModel(nn.Module):
         self.window = window
         self.mask_dtype = mask_dtype
         self.keep_features = keep_features
+        self.show_unseen = show_unseen
         self.trace = trace
         for part in self._frozen():
             part.requires_grad_(False)
@@ -138,7 +142,7 @@ class VideoModel(nn.Module):
             frames = _shown(frames, watch)
         if self.refiner is not None:
             return self._predict_offline(images, frames)
-        bank = TrackBank(dtype=self.mask_dtype)
+        bank = TrackBank(dtype=self.mask_dtype, show_unseen=self.show_unseen)
         for done in frames:
             bank.add(done.state, done.step, done.rows, done.seen)
         return bank.drain()

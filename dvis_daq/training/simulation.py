@@ -16,9 +16,6 @@ from torch import Tensor
 
 from dvis_daq.structures import Assignment
 
-MOST_TRACKS_WITHOUT_HIDING = 3
-
-
 class Choice:
     """Picks one of n entries at random.
 
@@ -46,6 +43,7 @@ class Stage:
         score: 0..1, instead of `drop`: all rows above it are kept, matched or not.
         hide: "random" hides the candidates of a random tracked object from tracker 2
             (disappearance simulation); or "none".
+        hide_above: with "random", only when more objects than this are tracked.
     """
 
     until: int | None = None
@@ -53,6 +51,7 @@ class Stage:
     drop: str = "none"
     score: float | None = None
     hide: str = "none"
+    hide_above: int = 3
 
     def __post_init__(self) -> None:
         if self.drop not in ("none", "half"):
@@ -140,7 +139,7 @@ def hidden_candidates(
         The candidates to hide and their object; None if nothing is simulated. An object that
         all candidates resemble is not hidden, because tracker 2 must have something to see.
     """
-    if stage.hide == "none" or len(tracked.target) <= MOST_TRACKS_WITHOUT_HIDING:
+    if stage.hide == "none" or len(tracked.target) <= stage.hide_above:
         return None
     target = int(tracked.target[choice(len(tracked.target))])
     candidates = resembles == target
