@@ -36,6 +36,9 @@ CONFIGS = TOOLS.parent / "configs" / "synthetic"
 # method -> the one whose weights it starts from
 METHODS = {
     "MinVIS": None,
+    "DVIS_online": "MinVIS",
+    "DVIS_offline": "DVIS_online",
+    "DVIS_static_online": "MinVIS",
     "DVIS_DAQ_online": "MinVIS",
     "DVIS_DAQ_offline": "DVIS_DAQ_online",
 }
