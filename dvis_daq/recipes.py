@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from detectron2.config import CfgNode
 from detectron2.modeling import META_ARCH_REGISTRY, build_backbone
-from torch import nn
 
 from dvis_daq.model import TaskHead, VideoModel
 from dvis_daq.refiner import (
@@ -33,13 +32,7 @@ from dvis_daq.segmenter import (
     timm_backbone,  # noqa: F401
     vit_adapter,  # noqa: F401
 )
-from dvis_daq.segmenter.dinov2 import build_vit
-from dvis_daq.segmenter.encoder_only import (
-    EncoderHead,
-    EncoderPredictor,
-    EncoderSegmenter,
-    Upscaling,
-)
+from dvis_daq.segmenter.encoder_only import build_encoder_segmenter
 from dvis_daq.tasks.vis import instances
 from dvis_daq.tasks.vps import panoptic
 from dvis_daq.tasks.vss import semantic
@@ -210,17 +203,19 @@ def DVIS_offline(cfg: CfgNode) -> VideoModel:
 
 
 def build_segmenter(cfg: CfgNode) -> Segmenter:
-    """Mask2Former on a backbone, or the queries inside a ViT."""
+    """Backbone, pixel decoder and query decoder of Mask2Former, or a ViT in place of all three."""
     if cfg.MODEL.SEGMENTER == "encoder_only":
         return build_encoder_segmenter(cfg)
-    return build_mask2former(cfg)
-
-
-def build_mask2former(cfg: CfgNode) -> Segmenter:
-    """Backbone, pixel decoder and query decoder of Mask2Former."""
     backbone = build_backbone(cfg)
     head, former = cfg.MODEL.SEM_SEG_HEAD, cfg.MODEL.MASK_FORMER
     shapes = backbone.output_shape()
+    reid = None
+    if former.REID_BRANCH:
+        reid = reid_head(
+            former.HIDDEN_DIM,
+            hidden_dim=former.REID_HIDDEN_DIM,
+            num_layers=former.NUM_REID_HEAD_LAYERS,
+        )
     return Segmenter(
         backbone=backbone,
         sem_seg_head=SegmentationHead(
@@ -244,46 +239,12 @@ def build_mask2former(cfg: CfgNode) -> Segmenter:
                 num_layers=former.DEC_LAYERS - 1,
                 heads=former.NHEADS,
                 ffn_dim=former.DIM_FEEDFORWARD,
-                reid=build_reid_head(cfg, former.HIDDEN_DIM),
+                reid=reid,
             ),
         ),
         pixel_mean=cfg.MODEL.PIXEL_MEAN,
         pixel_std=cfg.MODEL.PIXEL_STD,
         size_divisibility=former.SIZE_DIVISIBILITY,
-    )
-
-
-def build_encoder_segmenter(cfg: CfgNode) -> EncoderSegmenter:
-    """A ViT whose last blocks the queries pass; as wide as the ViT."""
-    head, former = cfg.MODEL.SEM_SEG_HEAD, cfg.MODEL.MASK_FORMER
-    vit = build_vit(cfg.MODEL.VIT_ADAPTER.NAME)
-    dim = vit.pos_embed.shape[-1]
-    return EncoderSegmenter(
-        backbone=vit,
-        sem_seg_head=EncoderHead(
-            pixel_decoder=Upscaling(dim, head.MASK_DIM),
-            predictor=EncoderPredictor(
-                dim,
-                mask_dim=head.MASK_DIM,
-                num_queries=former.NUM_OBJECT_QUERIES,
-                num_classes=head.NUM_CLASSES,
-                reid=build_reid_head(cfg, dim),
-            ),
-        ),
-        query_blocks=cfg.MODEL.ENCODER_ONLY.QUERY_BLOCKS,
-        pixel_mean=cfg.MODEL.PIXEL_MEAN,
-        pixel_std=cfg.MODEL.PIXEL_STD,
-        size_divisibility=former.SIZE_DIVISIBILITY,
-    )
-
-
-def build_reid_head(cfg: CfgNode, dim: int) -> nn.Module | None:
-    """The re-identification head on queries of width `dim`, where the configuration wants one."""
-    former = cfg.MODEL.MASK_FORMER
-    if not former.REID_BRANCH:
-        return None
-    return reid_head(
-        dim, hidden_dim=former.REID_HIDDEN_DIM, num_layers=former.NUM_REID_HEAD_LAYERS
     )
 
 

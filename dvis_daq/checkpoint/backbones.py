@@ -3,8 +3,8 @@
 - Swin, as released or as Mask2Former's `.pkl`: the names are ours; `norm` and `head` at the end
   of the classifier have no place.
 - Swin of timm: `layers.1.downsample` opens stage 1; ours, `layers.0.downsample`, ends stage 0.
-- DINOv2's `.pth`, or timm's `vit_*_patch14_dinov2`: below `vit_module`, and the patch kernel is
-  resized from 14 to 16 pixels.
+- DINOv2's `.pth`, or timm's `vit_*_patch14_dinov2`: below `vit_module` in an adapter, as they are
+  in an encoder-only segmenter; the patch kernel is resized from 14 to 16 pixels.
 - A model of timm for `build_timm_backbone`: below `model`, where `stages.0` is `stages_0`.
 - ResNet, Detectron2's `.pkl`: the names are ours.
 """
@@ -23,6 +23,7 @@ _BACKBONE = "segmenter.backbone."
 # Below a backbone: itself (Swin, ResNet), the ViT inside its adapter, the model inside timm's.
 _PLACES = ("", "vit_module.", "model.")
 _PATCH_KERNEL = "patch_embed.proj.weight"
+_POSITIONS = "pos_embed"  # a plain ViT has one
 _REGISTERS = ("register_tokens", "reg_token")
 # Classifiers of ImageNet, and Swin's norm before it; a ViT's `norm` has a place and stays.
 _CLASSIFIER = re.compile(r"(.*\.)?(fc|head)\.(weight|bias)")
@@ -54,10 +55,10 @@ def place_backbone(given: dict[str, Tensor], own: Mapping[str, Tensor]) -> dict[
     place = max(_PLACES, key=fits)
     if not fits(place):
         return given
-    if place == "":
-        weights = _swin_from_timm(weights)
-    elif place == "vit_module.":
+    if _POSITIONS in weights and place != "model.":
         weights = _resized_vit(weights, own[_BACKBONE + place + _PATCH_KERNEL])
+    elif place == "":
+        weights = _swin_from_timm(weights)
     placed = {inside.get(place + n, _BACKBONE + place + n): w for n, w in weights.items()}
     return {
         name: weight

@@ -225,8 +225,9 @@ class Trainer(TrainerBase):
 
 
 def _backbone_weights(cfg: CfgNode) -> str:
-    """Where only the backbone starts from a file: the ViT inside its adapter."""
-    with_vit = cfg.MODEL.BACKBONE.NAME == "D2VitAdapterDinoV2"
+    """Where only the backbone starts from a file: the ViT, in its adapter or alone."""
+    adapted = cfg.MODEL.BACKBONE.NAME == "D2VitAdapterDinoV2"
+    with_vit = adapted or cfg.MODEL.SEGMENTER == "encoder_only"
     return cfg.MODEL.VIT_ADAPTER.VIT_WEIGHT if with_vit else ""
 
 

@@ -12,11 +12,24 @@ from torch.nn import functional as F
 
 PATCH = 16  # pixels
 GRID = 37  # patches a side for which there are position vectors
-SIZES = {  # width, blocks, heads
+SIZES = {  # width, blocks, heads; DINOv2 has no tiny one, which is for trials
+    "vitt": (192, 12, 3),
     "vits": (384, 12, 6),
     "vitb": (768, 12, 12),
     "vitl": (1024, 24, 16),
 }
+
+
+def build_vit(name: str) -> VisionTransformer:
+    """The transformer of one of `SIZES`, a value of `MODEL.VIT_ADAPTER.NAME`.
+
+    Raises:
+        ValueError: it is none of them.
+    """
+    if name not in SIZES:
+        raise ValueError(f"MODEL.VIT_ADAPTER.NAME is {name!r}; choose one of {', '.join(SIZES)}")
+    dim, depth, heads = SIZES[name]
+    return VisionTransformer(dim, depth=depth, heads=heads)
 
 
 class VisionTransformer(nn.Module):
@@ -34,7 +47,7 @@ class VisionTransformer(nn.Module):
         self, dim: int, *, depth: int, heads: int, patch: int = PATCH, grid: int = GRID
     ) -> None:
         super().__init__()
-        self.grid = grid
+        self.grid, self.heads = grid, heads
         self.cls_token = nn.Parameter(torch.zeros(1, 1, dim))
         self.pos_embed = nn.Parameter(torch.zeros(1, grid * grid + 1, dim))
         self.patch_embed = PatchEmbedding(dim, patch)

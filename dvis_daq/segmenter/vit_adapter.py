@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dvis_daq.layers import MSDeformableAttention, pixel_centres
-from dvis_daq.segmenter.dinov2 import PATCH, SIZES, VisionTransformer
+from dvis_daq.segmenter.dinov2 import PATCH, VisionTransformer, build_vit
 
 STRIDES = {"res2": 4, "res3": 8, "res4": 16, "res5": 32}
 STEPS = 4  # groups of ViT blocks, each followed by an extractor
@@ -253,10 +253,5 @@ def D2VitAdapterDinoV2(cfg: CfgNode, input_shape: ShapeSpec) -> ViTAdapter:  # n
         ValueError: `MODEL.VIT_ADAPTER.NAME` is none of the sizes.
     """
     adapter = cfg.MODEL.VIT_ADAPTER
-    if adapter.NAME not in SIZES:
-        raise ValueError(
-            f"MODEL.VIT_ADAPTER.NAME is {adapter.NAME!r}; choose one of {', '.join(SIZES)}"
-        )
-    dim, depth, heads = SIZES[adapter.NAME]
-    vit = VisionTransformer(dim, depth=depth, heads=heads)
-    return ViTAdapter(vit, heads=heads, freeze_vit=adapter.FREEZE_VIT)
+    vit = build_vit(adapter.NAME)
+    return ViTAdapter(vit, heads=vit.heads, freeze_vit=adapter.FREEZE_VIT)

@@ -31,6 +31,7 @@ FORBIDDEN = [
 
 CFG_DOORS = ("recipes.py", "config.py", "official_config.py", "data/loader.py", "engine/",
              "segmenter/timm_backbone.py", "segmenter/swin.py", "segmenter/vit_adapter.py",
+             "segmenter/encoder_only.py",
              "predictor.py")  # fmt: skip
 
 DETECTRON2 = {

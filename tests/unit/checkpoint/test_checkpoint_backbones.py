@@ -123,6 +123,17 @@ def test_dinov2_computes_the_same_at_its_own_grid(adapter: Model, tmp_path: Path
     )
 
 
+def test_dinov2_without_an_adapter_keeps_its_names(tmp_path: Path) -> None:
+    model = Model(VisionTransformer(16, depth=4, heads=2, grid=5))
+    file, state = tmp_path / "dinov2.pth", _dinov2().state_dict()
+    torch.save(state, file)
+    load_weights(model, file, trains=["segmenter"])
+    own = model.segmenter.backbone.state_dict()
+    kernel = state.pop("patch_embed.proj.weight")
+    assert all(torch.equal(own[name], weight) for name, weight in state.items())
+    assert torch.equal(own["patch_embed.proj.weight"], resize_patch_kernel(kernel, (16, 16)))
+
+
 def test_vit_with_registers_is_refused(adapter: Model) -> None:
     state = _dinov2(reg_tokens=4).state_dict()
     with pytest.raises(CheckpointError, match="registers"):

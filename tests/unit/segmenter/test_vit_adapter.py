@@ -120,5 +120,5 @@ def test_sizes_by_name(name: str, width: int) -> None:
 
 
 def test_unknown_name_is_refused() -> None:
-    with pytest.raises(ValueError, match="'vith'; choose one of vits, vitb, vitl"):
+    with pytest.raises(ValueError, match="'vith'; choose one of vitt, vits, vitb, vitl"):
         D2VitAdapterDinoV2(get_config(opts=["MODEL.VIT_ADAPTER.NAME", "vith"]), None)
