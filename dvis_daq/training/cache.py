@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from dvis_daq.layers.precision import no_autocast
 from dvis_daq.structures import FrameOutputs
 
 
@@ -43,5 +44,6 @@ class SegmentedFrames:
                 found = segmenter(images[missing])
             for t, frame in zip(missing, found.to("cpu", self._dtype), strict=True):
                 self._frames[file_names[t]] = frame
-        clip = FrameOutputs.cat([self._frames[name] for name in file_names])
+        with no_autocast(images):  # it refuses half precision on a CPU
+            clip = FrameOutputs.cat([self._frames[name] for name in file_names])
         return clip.to(images.device, segmenter.pixel_mean.dtype)

@@ -45,3 +45,10 @@ def test_only_missing_frames_are_segmented():
     clip = cache(segmenter, torch.full((3, 3, 8, 8), 7), ["b", "x", "a"])
     assert segmenter.asked == 3
     assert clip.embeds[:, 0, 0].tolist() == [0, 7, 0]
+
+
+def test_autocast_on_a_cpu_does_not_mind():
+    segmenter, cache = CountingSegmenter(), SegmentedFrames()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        clip = cache(segmenter, torch.ones(2, 3, 8, 8), ["a", "b"])
+    assert clip.embeds.dtype == torch.float32
