@@ -146,6 +146,8 @@ def test_released_disappearance_is_not_simulated_for_vps(tmp_path):
         ({"SOLVER": {"MAX_ITER": "many"}}, "MAX_ITER|Type mismatch"),
         ({"SOLVER": {"AMP": {"ENABLED": True}}}, "SOLVER.PRECISION"),
         ({"MODEL": {"TASK": "vid"}}, "vis, vps, vss, vos"),
+        ({"MODEL": {"REFINER": {"TEMPORAL_PADDING": "mean"}}}, "appearance, zero, learned, none"),
+        ({"MODEL": {"TRACKER": {"NOISE": {"MODE": "mix"}}}}, "none, rs, wa, cc"),
         ({"DATASETS": {"TRAIN": ["a", "b"], "RATIO": [1.0]}}, "RATIO has 1 entries for 2"),
     ],
 )  # fmt: skip
