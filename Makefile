@@ -26,7 +26,7 @@ test: install
 # D2: a checkout of Detectron2; nothing of it needs compiling
 test-real: install
 	@test -d "$(D2)/detectron2" || { echo "make test-real D2=<checkout of Detectron2>: no detectron2 folder in '$(D2)'"; exit 2; }
-	$(BIN)/python -m pip install --quiet ".[real]"
+	$(BIN)/python -m pip install --quiet --editable ".[real]"
 	DVIS_DAQ_DETECTRON2=real PYTHONPATH="$(D2)" $(BIN)/python -m pytest
 
 lint: install
