@@ -46,6 +46,8 @@ from dvis_daq.engine.costs import (
 )
 from dvis_daq.engine.setup import build_model, one_line_errors
 from dvis_daq.model import VideoModel
+from dvis_daq.segmenter import Segmenter
+from dvis_daq.segmenter.encoder_only import EncoderSegmenter
 from dvis_daq.structures import FrameOutputs
 from dvis_daq.tracker.daq import DAQTracker
 from dvis_daq.tracker.state import TrackState, advance
@@ -157,12 +159,7 @@ def stages(
     """Segmenter, tracker and refiner of a model, ready to run on noise."""
     image = torch.randint(0, 256, (1, 3, *size), dtype=torch.uint8, device=model.device)
     segmenter = model.segmenter
-    head = segmenter.sem_seg_head
-    parts = {
-        "backbone": segmenter.backbone,
-        "pixel decoder": head.pixel_decoder,
-        "query decoder": head.predictor,
-    }
+    parts = segmenter_parts(segmenter)
     yield Stage("segmenter", segmenter, parts, lambda: segmenter(image), whole=True)
     frame = segmenter(image)
     tracker = model.tracker
@@ -187,6 +184,18 @@ def stages(
             {},
             lambda: refiner.predict(refiner(sequences, candidates), features),
         )
+
+
+def segmenter_parts(segmenter: Segmenter) -> dict[str, nn.Module]:
+    """The parts of a segmenter that run by themselves."""
+    head = segmenter.sem_seg_head
+    if isinstance(segmenter, EncoderSegmenter):
+        return {"upscaling": head.pixel_decoder}
+    return {
+        "backbone": segmenter.backbone,
+        "pixel decoder": head.pixel_decoder,
+        "query decoder": head.predictor,
+    }
 
 
 def running_state(tracker: nn.Module, frame: FrameOutputs, tracks: int) -> TrackState:

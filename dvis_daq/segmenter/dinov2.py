@@ -69,7 +69,7 @@ class VisionTransformer(nn.Module):
             (T, 1 + h w, C), the class token first, and (h, w), patches a column and a row.
         """
         patches = self.patch_embed.proj(images)  # (T, C, h, w)
-        height, width = patches.shape[-2:]
+        height, width = map(int, patches.shape[-2:])  # sizes are tensors while a model is traced
         tokens = patches.flatten(2).transpose(1, 2)
         tokens = torch.cat([self.cls_token.expand(len(tokens), -1, -1), tokens], dim=1)
         return tokens + self.positions(height, width), (height, width)

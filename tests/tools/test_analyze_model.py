@@ -65,6 +65,20 @@ def test_every_method_has_its_rows(
     assert "segmenter, all parts, G: " in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    "opts",
+    [
+        ["MODEL.BACKBONE.NAME", "D2VitAdapterDinoV2"],
+        ["MODEL.BACKBONE.NAME", "D2SwinTransformer", "MODEL.SWIN.EMBED_DIM", "24"],
+        ["MODEL.SEGMENTER", "encoder_only"],
+    ],
+)
+def test_every_backbone_can_be_traced(tool, opts: list[str], capsys) -> None:
+    file = str(ROOT / "configs" / "synthetic" / "MinVIS.yaml")
+    tool.main(["--config-file", file, *SIZES, "MODEL.VIT_ADAPTER.NAME", "vitt", *opts])
+    assert "conv" in capsys.readouterr().out
+
+
 def test_benchmark_prints_the_same_rows(capsys) -> None:
     file = str(ROOT / "configs" / "synthetic" / "MinVIS.yaml")
     load_script("benchmarks/model.py").main(["--config-file", file, *SIZES])
