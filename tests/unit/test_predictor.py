@@ -77,7 +77,7 @@ def test_from_config_gives_the_model_of_the_checkpoint(tmp_path: Path) -> None:
     assert predictor.class_names == ("disc", "square")
     frames = make_video(Recipe(height=48, width=64, frames=3), "val", 0).frames
     result = predictor(frames)
-    assert result["task"] == "vis" and len(result["scores"]) == 10
+    assert result["task"] == "vis" and len(result["scores"]) == 20
     for track in result["masks"]:
         assert len(track) == 3
         assert all(mask is None or mask["size"] == [48, 64] for mask in track)
