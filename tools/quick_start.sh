@@ -28,7 +28,8 @@ python tools/train_net.py --config-file configs/synthetic/MinVIS.yaml "${overrid
 step "3/5 the tracker with dynamic anchors ($TRACKER_ITERATIONS iterations)"
 python tools/train_net.py --config-file configs/synthetic/DVIS_DAQ_online.yaml "${overrides[@]}" \
     MODEL.WEIGHTS "$OUTPUT/synthetic_minvis/model_final.safetensors" \
-    OUTPUT_DIR "$OUTPUT/synthetic_daq_online" SOLVER.MAX_ITER "$TRACKER_ITERATIONS"
+    OUTPUT_DIR "$OUTPUT/synthetic_daq_online" SOLVER.MAX_ITER "$TRACKER_ITERATIONS" \
+    DATASETS.TEST "()"
 CONFIG=configs/synthetic/DVIS_DAQ_online.yaml
 WEIGHTS="$OUTPUT/synthetic_daq_online/model_final.safetensors"
 
