@@ -8,8 +8,8 @@ OUTPUT=${OUTPUT:-output}
 STAGE=${STAGE:-online}
 DATA="$OUTPUT/synthetic"
 # Shorter than configs/synthetic/*.yaml, which take the full budget of docs/synthetic.md.
-SEGMENTER_ITERATIONS=${SEGMENTER_ITERATIONS:-1000}
-TRACKER_ITERATIONS=${TRACKER_ITERATIONS:-900}
+SEGMENTER_ITERATIONS=${SEGMENTER_ITERATIONS:-900}
+TRACKER_ITERATIONS=${TRACKER_ITERATIONS:-800}
 
 python() { "$BIN/python" -W ignore "$@"; }
 step() { printf '\n== %s\n' "$*"; }
