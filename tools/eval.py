@@ -89,19 +89,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     options = parse_arguments(arguments)
     try:
-        figures = of_model(options) if options.config_file else of_files(options)
-        if options.json:
-            write_json(figures, options.json)
+        figures = of_model(options) if options.config_file else {"": of_files(options)}
+        if options.json:  # before anything is printed: the reader of a pipe may leave early
+            write_json(next(iter(figures.values())) if len(figures) == 1 else figures, options.json)
+        for name, found in figures.items():
+            print(f"{name}\n{table(found)}".lstrip())
     except (ValueError, OSError) as error:
         raise SystemExit(f"error: {error}") from None
 
 
 def of_files(options: argparse.Namespace) -> dict[str, Any]:
     """Scores --results against --gt."""
-    return show(options, options.gt, options.results)
+    return score(options, options.gt, options.results)
 
 
-def of_model(options: argparse.Namespace) -> dict[str, Any]:
+def of_model(options: argparse.Namespace) -> dict[str, dict[str, Any]]:
     """Runs the model on its test data, then scores the results as if they came from anywhere."""
     from dvis_daq.config import get_config  # torch, only where it is needed
     from dvis_daq.data import datasets
@@ -123,8 +125,8 @@ def of_model(options: argparse.Namespace) -> dict[str, Any]:
         if has_annotations(gt):
             if options.explain is not None:
                 options.explain = results.with_name("trace.jsonl")
-            figures[name] = show(options, gt, results)
-    return next(iter(figures.values())) if len(figures) == 1 else figures
+            figures[name] = score(options, gt, results)
+    return figures
 
 
 def infer(options: argparse.Namespace) -> None:
@@ -144,9 +146,9 @@ def infer(options: argparse.Namespace) -> None:
     evaluate(cfg, model)
 
 
-def show(options: argparse.Namespace, gt: str | Path, results: str | Path) -> dict[str, Any]:
-    """Scores one pair of files and prints the table."""
-    figures = SCORERS[options.task](
+def score(options: argparse.Namespace, gt: str | Path, results: str | Path) -> dict[str, Any]:
+    """Scores one pair of files."""
+    return SCORERS[options.task](
         gt,
         results,
         videos=None if options.videos is None else read_ids(options.videos),
@@ -155,8 +157,6 @@ def show(options: argparse.Namespace, gt: str | Path, results: str | Path) -> di
         trace_file=options.explain,
         workers=options.workers,
     )
-    print(table(figures))
-    return figures
 
 
 if __name__ == "__main__":
