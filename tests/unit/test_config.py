@@ -68,7 +68,7 @@ TWINS = {
 # Keys that may differ: where weights lie, and what the model of the file does not read.
 NOT_COMPARED = ("MODEL.WEIGHTS", "MODEL.MASK_ON", "MODEL.VIT_ADAPTER.VIT_WEIGHT")
 # Keys that released files set and whose parts are not written yet; this list only gets shorter.
-PENDING = ("INPUT.PSEUDO", "MODEL.CONTRASTIVE")
+PENDING = ("INPUT.PSEUDO",)
 # Parts of a file's data set or method that are without effect there
 NOT_COMPARED_FOR = {
     "vipseg/": ("INPUT.PSEUDO", "INPUT.CROP.TYPE", "INPUT.CROP.SIZE"),
