@@ -17,12 +17,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))  # runs from a plain checkout
+# Runs from a plain checkout. The script by its own name: Detectron2 has a package `tools`, too.
+sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
 
 import torch
+from analyze_model import analyze, table, write_json
 
 from dvis_daq.config import get_config
-from tools.analyze_model import analyze, table, write_json
 
 CONFIG = ROOT / "configs" / "ovis" / "DVIS_DAQ_online_R50.yaml"
 

@@ -141,9 +141,12 @@ def test_as_a_program(files: list[str], tmp_path: Path) -> None:
         [*command, *files, "--videos", "7"], capture_output=True, text=True, cwd=tmp_path
     )
     assert broken.returncode == 1
-    assert broken.stderr.count("\n") == 1
+    # Libraries may warn when they start; ours is one line, the last.
+    assert broken.stderr.splitlines()[-1].startswith("error: ")
+    assert broken.stderr.count("error: ") == 1
 
 
+@pytest.mark.skipif(dvis_daq.DETECTRON2.real, reason="the real Detectron2 imports torch")
 def test_files_are_scored_without_torch(files: list[str]) -> None:
     code = "import runpy, sys; sys.argv[1:] = {}; runpy.run_path({!r}, run_name='__main__')\n"
     code = code.format(files, str(ROOT / "tools" / "eval.py")) + "assert 'torch' not in sys.modules"
