@@ -8,8 +8,8 @@ OUTPUT=${OUTPUT:-output}
 STAGE=${STAGE:-online}
 DATA="$OUTPUT/synthetic"
 # Shorter than configs/synthetic/*.yaml, which take the full budget of docs/synthetic.md.
-SEGMENTER_ITERATIONS=${SEGMENTER_ITERATIONS:-900}
-TRACKER_ITERATIONS=${TRACKER_ITERATIONS:-800}
+SEGMENTER_ITERATIONS=${SEGMENTER_ITERATIONS:-700}
+TRACKER_ITERATIONS=${TRACKER_ITERATIONS:-650}
 
 python() { "$BIN/python" -W ignore "$@"; }
 step() { printf '\n== %s\n' "$*"; }
