@@ -16,6 +16,7 @@ from torch import Tensor
 
 from dvis_daq.structures import Assignment
 
+
 class Choice:
     """Picks one of n entries at random.
 
