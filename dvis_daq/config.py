@@ -26,6 +26,7 @@ class ConfigError(ValueError):
 
 def add_dvis_daq_config(cfg: CfgNode) -> None:
     """Adds the keys of this package to Detectron2's defaults, in place."""
+    _add_backbones(cfg)
     _add_segmenter(cfg)
     _add_tracker(cfg)
     _add_training(cfg)
@@ -140,23 +141,8 @@ def _one_of(value: str, key: str, choices: tuple[str, ...]) -> None:
         raise ConfigError(f"{key} is {value!r}; choose one of {', '.join(choices)}")
 
 
-def _add_segmenter(cfg: CfgNode) -> None:
+def _add_backbones(cfg: CfgNode) -> None:
     model = cfg.MODEL
-    model.TASK = "vis"  # what is delivered: vis | vps | vss | vos
-    model.PARTIAL_WEIGHTS = False  # allow MODEL.WEIGHTS that do not fit; what is left out is logged
-
-    head = model.SEM_SEG_HEAD
-    head.IN_FEATURES = ["res2", "res3", "res4", "res5"]
-    head.NUM_CLASSES = 25  # K, without background
-    head.NUM_THINGS = 25  # classes 0 .. NUM_THINGS - 1 are things, the rest is stuff (VPS)
-    head.CONVS_DIM = 256  # width of the pixel decoder
-    head.MASK_DIM = 256  # D, channels of the mask features
-    head.TRANSFORMER_ENC_LAYERS = 6  # deformable encoder layers
-    head.DEFORMABLE_TRANSFORMER_ENCODER_IN_FEATURES = ["res3", "res4", "res5"]
-    head.DEFORMABLE_TRANSFORMER_ENCODER_N_HEADS = 8
-    head.DEFORMABLE_TRANSFORMER_ENCODER_N_POINTS = 4
-    head.DEFORMABLE_TRANSFORMER_ENCODER_FEEDFORWARD = 1024  # fixed in the released code
-
     model.TIMM = CfgNode()  # MODEL.BACKBONE.NAME build_timm_backbone
     model.TIMM.NAME = "resnet18"
     model.TIMM.PRETRAINED = False
@@ -177,6 +163,24 @@ def _add_segmenter(cfg: CfgNode) -> None:
     vit.NAME = "vitl"  # vitt (never pretrained) | vits | vitb | vitl
     vit.VIT_WEIGHT = ""  # DINOv2 weights that training starts from where MODEL.WEIGHTS is empty
     vit.FREEZE_VIT = True
+
+
+def _add_segmenter(cfg: CfgNode) -> None:
+    model = cfg.MODEL
+    model.TASK = "vis"  # what is delivered: vis | vps | vss | vos
+    model.PARTIAL_WEIGHTS = False  # allow MODEL.WEIGHTS that do not fit; what is left out is logged
+
+    head = model.SEM_SEG_HEAD
+    head.IN_FEATURES = ["res2", "res3", "res4", "res5"]
+    head.NUM_CLASSES = 25  # K, without background
+    head.NUM_THINGS = 25  # classes 0 .. NUM_THINGS - 1 are things, the rest is stuff (VPS)
+    head.CONVS_DIM = 256  # width of the pixel decoder
+    head.MASK_DIM = 256  # D, channels of the mask features
+    head.TRANSFORMER_ENC_LAYERS = 6  # deformable encoder layers
+    head.DEFORMABLE_TRANSFORMER_ENCODER_IN_FEATURES = ["res3", "res4", "res5"]
+    head.DEFORMABLE_TRANSFORMER_ENCODER_N_HEADS = 8
+    head.DEFORMABLE_TRANSFORMER_ENCODER_N_POINTS = 4
+    head.DEFORMABLE_TRANSFORMER_ENCODER_FEEDFORWARD = 1024  # fixed in the released code
 
     # mask2former: a backbone and two decoders | encoder_only: the queries pass the last blocks of
     # the ViT of MODEL.VIT_ADAPTER.{NAME,VIT_WEIGHT}, which learns; no backbone and no decoder
