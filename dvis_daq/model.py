@@ -1,6 +1,6 @@
 """The one nn.Module that Detectron2 sees: a segmenter, a tracker, perhaps a refiner.
 
-What a method is, is said in `recipes.py`; here is only what they share: the loop over a
+What a method is, is said in `recipes/`; here is only what they share: the loop over a
 video, the freezing of what does not learn, and the two answers of `forward`.
 """
 

@@ -29,7 +29,7 @@ FORBIDDEN = [
     ("tasks", "model"), ("metrics", "model"), ("data", "model"), ("tracker", "data"),
 ]  # fmt: skip
 
-CFG_DOORS = ("recipes.py", "config.py", "official_config.py", "data/loader.py", "engine/",
+CFG_DOORS = ("recipes/", "config.py", "official_config.py", "data/loader.py", "engine/",
              "segmenter/timm_backbone.py", "segmenter/swin.py", "segmenter/vit_adapter.py",
              "segmenter/encoder_only.py",
              "predictor.py")  # fmt: skip

@@ -1,0 +1,127 @@
+"""Builds the parts of a model from cfg: segmenter, trackers, refiner."""
+
+from __future__ import annotations
+
+from detectron2.config import CfgNode
+from detectron2.modeling import build_backbone
+
+from dvis_daq.refiner import TemporalRefiner
+from dvis_daq.segmenter import (
+    PixelDecoder,
+    QueryDecoder,
+    SegmentationHead,
+    Segmenter,
+    reid_head,
+    swin,  # noqa: F401  registers its backbone, as do the next two
+    timm_backbone,  # noqa: F401
+    vit_adapter,  # noqa: F401
+)
+from dvis_daq.segmenter.encoder_only import build_encoder_segmenter
+from dvis_daq.tracker.daq import DAQTracker
+from dvis_daq.tracker.referring import ReferringTracker
+from dvis_daq.tracker.static import StaticTracker
+
+
+def build_segmenter(cfg: CfgNode) -> Segmenter:
+    """Backbone, pixel decoder and query decoder of Mask2Former, or a ViT in place of all three."""
+    if cfg.MODEL.SEGMENTER == "encoder_only":
+        return build_encoder_segmenter(cfg)
+    backbone = build_backbone(cfg)
+    head, former = cfg.MODEL.SEM_SEG_HEAD, cfg.MODEL.MASK_FORMER
+    shapes = backbone.output_shape()
+    reid = None
+    if former.REID_BRANCH:
+        reid = reid_head(
+            former.HIDDEN_DIM,
+            hidden_dim=former.REID_HIDDEN_DIM,
+            num_layers=former.NUM_REID_HEAD_LAYERS,
+        )
+    return Segmenter(
+        backbone=backbone,
+        sem_seg_head=SegmentationHead(
+            pixel_decoder=PixelDecoder(
+                {name: shapes[name] for name in head.IN_FEATURES},
+                transformer_features=head.DEFORMABLE_TRANSFORMER_ENCODER_IN_FEATURES,
+                hidden_dim=head.CONVS_DIM,
+                mask_dim=head.MASK_DIM,
+                heads=head.DEFORMABLE_TRANSFORMER_ENCODER_N_HEADS,
+                points=head.DEFORMABLE_TRANSFORMER_ENCODER_N_POINTS,
+                ffn_dim=head.DEFORMABLE_TRANSFORMER_ENCODER_FEEDFORWARD,
+                num_layers=head.TRANSFORMER_ENC_LAYERS,
+            ),
+            predictor=QueryDecoder(
+                head.CONVS_DIM,
+                hidden_dim=former.HIDDEN_DIM,
+                mask_dim=head.MASK_DIM,
+                num_queries=former.NUM_OBJECT_QUERIES,
+                num_classes=head.NUM_CLASSES,
+                num_levels=len(head.DEFORMABLE_TRANSFORMER_ENCODER_IN_FEATURES),
+                num_layers=former.DEC_LAYERS - 1,
+                heads=former.NHEADS,
+                ffn_dim=former.DIM_FEEDFORWARD,
+                reid=reid,
+            ),
+        ),
+        pixel_mean=cfg.MODEL.PIXEL_MEAN,
+        pixel_std=cfg.MODEL.PIXEL_STD,
+        size_divisibility=former.SIZE_DIVISIBILITY,
+    )
+
+
+def build_daq_tracker(cfg: CfgNode, segmenter: Segmenter) -> DAQTracker:
+    """Tracker 1 and tracker 2, as wide as the segmenter's queries."""
+    tracker, former = cfg.MODEL.TRACKER, cfg.MODEL.MASK_FORMER
+    return DAQTracker(
+        hidden_dim=segmenter.hidden_dim,
+        mask_dim=segmenter.mask_dim,
+        num_classes=segmenter.num_classes,
+        layers=tracker.LAYERS,
+        heads=former.NHEADS,
+        feedforward_dim=former.DIM_FEEDFORWARD,
+        background_queries=tracker.BACKGROUND_QUERIES,
+        window=tracker.APPEARANCE_WINDOW,
+    )
+
+
+def build_referring_tracker(cfg: CfgNode, segmenter: Segmenter) -> ReferringTracker:
+    """The tracker of DVIS++, as wide as object query and re-id embedding together."""
+    former = cfg.MODEL.MASK_FORMER
+    return ReferringTracker(
+        hidden_dim=segmenter.hidden_dim * (2 if former.REID_BRANCH else 1),
+        mask_dim=segmenter.mask_dim,
+        num_classes=segmenter.num_classes,
+        layers=cfg.MODEL.TRACKER.LAYERS,
+        heads=former.NHEADS,
+        feedforward_dim=former.DIM_FEEDFORWARD,
+    )
+
+
+def build_static_tracker(cfg: CfgNode, segmenter: Segmenter) -> StaticTracker:
+    """Tracker 1 with static anchors."""
+    former = cfg.MODEL.MASK_FORMER
+    return StaticTracker(
+        hidden_dim=segmenter.hidden_dim,
+        mask_dim=segmenter.mask_dim,
+        num_classes=segmenter.num_classes,
+        layers=cfg.MODEL.TRACKER.LAYERS,
+        heads=former.NHEADS,
+        feedforward_dim=former.DIM_FEEDFORWARD,
+    )
+
+
+def build_refiner(
+    cfg: CfgNode, segmenter: Segmenter, *, local_conv: bool, hidden_dim: int | None = None
+) -> TemporalRefiner:
+    """The temporal refiner, as wide as its tracks; None: as the segmenter's queries."""
+    refiner, former = cfg.MODEL.REFINER, cfg.MODEL.MASK_FORMER
+    return TemporalRefiner(
+        hidden_dim=hidden_dim or segmenter.hidden_dim,
+        mask_dim=segmenter.mask_dim,
+        num_classes=segmenter.num_classes,
+        layers=refiner.LAYERS,
+        heads=former.NHEADS,
+        feedforward_dim=former.DIM_FEEDFORWARD,
+        local_conv=local_conv,
+        learned_padding=refiner.TEMPORAL_PADDING == "learned",
+        hide_padding=refiner.TEMPORAL_PADDING == "none",
+    )
