@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -73,9 +73,7 @@ class FrameOutputs:
         """Frames `frames`; the result of an int has T = 1."""
         if isinstance(frames, int):
             frames = slice(frames, frames + 1) if frames != -1 else slice(-1, None)
-        cut: dict[str, Tensor | None] = {
-            name: value[frames] for name, value in self._by_frame().items()
-        }
+        cut: dict[str, Any] = {name: value[frames] for name, value in self._by_frame().items()}
         for name in ("deep_logits", "deep_masks"):
             value = getattr(self, name)
             cut[name] = None if value is None else value[:, frames]
