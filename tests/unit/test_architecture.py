@@ -15,7 +15,7 @@ FLOORS = {
     "version": 0, "environment": 0,
     "structures": 1, "checkpoint": 1, "checkpoint_io": 1, "official_config": 1, "config": 2,
     "metrics": 1, "visualization": 1,
-    "layers": 2, "tasks": 2, "data": 3, "evaluation": 3,
+    "layers": 2, "tasks": 2, "tracks": 3, "data": 3, "evaluation": 3,
     "segmenter": 3, "tracker": 3,
     "refiner": 4, "training": 4,
     "model": 5, "engine": 6,
