@@ -322,6 +322,8 @@ def _add_test(cfg: CfgNode) -> None:
     # released. False leaves them out: fewer ghosts.
     cfg.TEST.SHOW_UNSEEN = True
     cfg.TEST.TRACE = False  # write trace.jsonl beside results.json, for tools/eval.py --explain
+    # Measure the feature transition gap (Tab. A3) in every evaluation, also those of a training.
+    cfg.TEST.TRANSITION_GAP = False
     cfg.TEST.MASK_DTYPE = "float16"  # of the stride-4 masks kept for a whole video
     # Offline models: keep the mask features of a whole video in main memory (25 MiB a frame of
     # 480 x 854 pixels) instead of running the segmenter twice.

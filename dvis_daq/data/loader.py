@@ -81,11 +81,16 @@ def build_train_loader(cfg: CfgNode, start: int = 0) -> Iterable[list[dict[str, 
     return MixedLoader(sources, weights, (seed, MIX), start)
 
 
-def build_test_loader(cfg: CfgNode, name: str) -> DataLoader:
-    """One video a batch, this process's share of data set `name`; frames are decoded on access."""
+def build_test_loader(cfg: CfgNode, name: str, *, labelled: bool = False) -> DataLoader:
+    """One video a batch, this process's share of data set `name`; frames are decoded on access.
+
+    Args:
+        labelled: a video comes with its ground truth, see `VideoMapper`.
+    """
     register_datasets(cfg)
     records = datasets.load(name)
-    return build_detection_test_loader(records, mapper=VideoMapper(test_transform(cfg)))
+    mapper = VideoMapper(test_transform(cfg), labelled=labelled)
+    return build_detection_test_loader(records, mapper=mapper)
 
 
 def clip_sampling(cfg: CfgNode) -> ClipSampling:

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from dvis_daq.data.annotations import Record
+from dvis_daq.data.annotations import Record, TargetSource
 from dvis_daq.data.images import LazyClip, read_image
 from dvis_daq.data.sampling import ClipSampling, choose_frames
-from dvis_daq.data.transforms import ClipTransform, Plan
+from dvis_daq.data.transforms import ClipTransform, Grid, Plan
+from dvis_daq.structures import ClipTargets
 
 
 @dataclass(frozen=True)
@@ -55,21 +56,50 @@ class ClipMapper:
 
 
 @dataclass(frozen=True)
+class LazyTargets:
+    """Ground truth of a whole video, decoded frame by frame.
+
+    Attributes:
+        source: of the video.
+        length: frames of the video.
+        grid: the pixels that the network sees.
+    """
+
+    source: TargetSource
+    length: int
+    grid: Grid
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no frame shows an object."""
+        return self.source.is_empty(range(self.length))
+
+    def __getitem__(self, frame: int) -> ClipTargets:
+        """The objects that are visible in one frame, T = 1."""
+        return self.source.read([frame], self.grid)
+
+
+@dataclass(frozen=True)
 class VideoMapper:
     """Makes the input for inference of a record: all its frames, decoded as they are needed.
 
     Attributes:
         transform: resize without chance.
+        labelled: with ground truth, for what is measured inside a model.
     """
 
     transform: ClipTransform
+    labelled: bool = False
 
     def __call__(self, record: Record) -> dict[str, Any]:
-        """`images` is a `LazyClip`; the other keys are those of `describe`."""
+        """`images` is a `LazyClip`, `targets` a `LazyTargets`; the rest is `describe`'s."""
         size = (record["height"], record["width"])
         plan = self.transform.draw(Plan.start(size), np.random.default_rng(0))
         images = LazyClip(record["file_names"], size, plan)
-        return {"images": images, **describe(record, range(record["length"]))}
+        video = {"images": images, **describe(record, range(record["length"]))}
+        if self.labelled:
+            video["targets"] = LazyTargets(record["targets"], record["length"], plan.grid())
+        return video
 
 
 def describe(record: Record, frames: range | list[int]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from torch import nn
 
 from dvis_daq.config import ConfigError
 from dvis_daq.data.loader import build_test_loader
+from dvis_daq.engine.transitions import measure_transitions, scalars
 from dvis_daq.evaluation.vis import VISEvaluator
 
 logger = logging.getLogger(__name__)
@@ -59,6 +60,9 @@ def build_evaluator(cfg: CfgNode, name: str) -> DatasetEvaluator:
 def _evaluate_one(cfg: CfgNode, model: nn.Module, name: str) -> dict[str, Any]:
     logger.info("Evaluating on %s", name)
     results = inference_on_dataset(model, build_test_loader(cfg, name), build_evaluator(cfg, name))
+    if cfg.TEST.TRANSITION_GAP:
+        gaps = measure_transitions(cfg, model, name)
+        results["transition_gap"] = scalars(gaps)
     if comm.is_main_process():
         print_csv_format(results)
     return results

@@ -30,7 +30,7 @@ from dvis_daq.tracker.anchors import (
     disappearance_anchors,
     emergence_anchors,
 )
-from dvis_daq.tracker.state import TrackerStep, TrackState
+from dvis_daq.tracker.state import TrackerStep, TrackState, Transition
 
 
 class DAQTracker(nn.Module):
@@ -122,7 +122,8 @@ class DAQTracker(nn.Module):
         layers = self.disappearance(rivals, embeds, hidden)  # (L, N + S, C)
         shown = mask_features if self.training else mask_features[:0]
         gone = self._predict(layers, shown)
-        return replace(step, disappearing=gone, anchors=rivals.initial)
+        moved = Transition(rivals.feature + rivals.position, layers[-1])
+        return replace(step, disappearing=gone, anchors=rivals.initial, disappearance=moved)
 
     def _track(
         self,
@@ -140,6 +141,7 @@ class DAQTracker(nn.Module):
             queries=layers[-1],
             appearance=self._appearance(tracked.masks[-1, :, 0], frame),
             num_tracked=len(state),
+            emergence=Transition(queries.feature + queries.position, layers[-1]),
         )
 
     def _predict(self, layers: Tensor, mask_features: Tensor) -> Predictions:

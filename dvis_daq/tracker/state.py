@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -53,6 +54,13 @@ class TrackState:
         return self.ids.shape[0]
 
 
+class Transition(NamedTuple):
+    """Queries before and after a tracker: the two ends of the feature transition (Tab. A3)."""
+
+    anchors: Tensor  # (R, C) what went in, content plus position
+    results: Tensor  # (R, C) what came out
+
+
 @dataclass(frozen=True)
 class TrackerStep:
     """What a tracker says of one frame. Rows: N tracks, then M newly anchored queries.
@@ -65,6 +73,9 @@ class TrackerStep:
         disappearing: N + S rows of tracker 2, S of them background; None where it did not
             run, as on a first frame.
         anchors: (N + S,) the segmenter's learned query that each row of tracker 2 began as.
+        emergence: N + M rows of tracker 1 with dynamic anchors; None where the rows began as
+            the state's queries.
+        disappearance: N + S rows of tracker 2; None where it did not run.
     """
 
     tracked: Predictions
@@ -73,6 +84,8 @@ class TrackerStep:
     num_tracked: int
     disappearing: Predictions | None = None
     anchors: Tensor | None = None
+    emergence: Transition | None = None
+    disappearance: Transition | None = None
 
 
 def advance(
