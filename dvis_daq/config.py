@@ -20,6 +20,15 @@ from dvis_daq.official_config import is_official, translate
 logger = logging.getLogger(__name__)
 
 
+ANCHOR_CHOICES = {
+    "EMERGENCE_FEATURE": ("SegQ", "SegP", "AppF"),
+    "EMERGENCE_USAGE": ("add", "cat", "pos"),
+    "DISAPPEARANCE_QUERY": ("learned", "initial"),
+    "DISAPPEARANCE_POSITION": ("CTQF", "CTQP"),
+    "SOFTMAX": ("k", "q"),
+}
+
+
 class ConfigError(ValueError):
     """A configuration file or override that cannot be used; the message says what to do."""
 
@@ -113,6 +122,8 @@ def _validate(cfg: CfgNode) -> None:
     _one_of(cfg.MODEL.REFINER.TEMPORAL_PADDING, "MODEL.REFINER.TEMPORAL_PADDING", paddings)
     _one_of(cfg.MODEL.REFINER.SPATIAL_PADDING, "MODEL.REFINER.SPATIAL_PADDING", ("naive", "no"))
     _one_of(cfg.MODEL.TRACKER.NOISE.MODE, "MODEL.TRACKER.NOISE.MODE", ("none", "rs", "wa", "cc"))
+    for key, choices in ANCHOR_CHOICES.items():
+        _one_of(cfg.MODEL.TRACKER.ANCHORS[key], f"MODEL.TRACKER.ANCHORS.{key}", choices)
     _one_of(cfg.SOLVER.PRECISION, "SOLVER.PRECISION", ("fp32", "bf16", "fp16"))
     if cfg.SOLVER.CACHE_SEGMENTER:
         _check_fixed_frames(cfg.INPUT)
@@ -220,6 +231,15 @@ def _add_tracker(cfg: CfgNode) -> None:
     tracker.ANCHORS = CfgNode()
     # Tracker 2 has a say at inference. Released: on for OVIS and MOSE, off for the others.
     tracker.ANCHORS.DECIDES = True
+    # Choices of the paper's ablations; the defaults are the released ones.
+    tracker.ANCHORS.DISAPPEARANCE = True  # there is a tracker 2 (Tab. 3a, DDAQ)
+    tracker.ANCHORS.TOP_K = 0  # K candidates that get emergence anchors; 0: all (Tab. 3b)
+    tracker.ANCHORS.NUM_EMBEDDINGS = 1  # N learned queries a candidate (Tab. 3b)
+    tracker.ANCHORS.EMERGENCE_FEATURE = "AppF"  # SegQ | SegP | AppF (Tab. 3e)
+    tracker.ANCHORS.EMERGENCE_USAGE = "pos"  # add | cat | pos (Tab. 3e)
+    tracker.ANCHORS.DISAPPEARANCE_QUERY = "initial"  # learned | initial SegQ (Tab. 3f)
+    tracker.ANCHORS.DISAPPEARANCE_POSITION = "CTQP"  # CTQF | CTQP (Tab. 3f)
+    tracker.ANCHORS.SOFTMAX = "q"  # of tracker 2, along the keys k or the queries q (Tab. A4a)
 
     # Only for the static anchors of DVIS++ (`DVIS_online`, `DVIS_offline`)
     tracker.NOISE = CfgNode()
@@ -257,8 +277,9 @@ def _add_training(cfg: CfgNode) -> None:
     eds = cfg.MODEL.EDS = CfgNode()
     # Stages of the emergence and disappearance simulation (Sec. 3.3), each a mapping:
     # UNTIL iteration (none: to the end), FRAMES of the clip, DROP "half" (ES: the lower half
-    # of the matched tracks) or SCORE (tracks above it are kept), HIDE "random" (DS) or "none",
-    # HIDE_ABOVE the number of tracked objects from which on DS happens (3).
+    # of the matched tracks) or SCORE (tracks above it are kept), HIDE "random", "continuous",
+    # "one" (DS, Tab. 3d) or "none", HIDE_ABOVE the number of tracked objects from which on DS
+    # happens (3).
     eds.STAGES = [
         {"UNTIL": 10000, "FRAMES": 2, "DROP": "half"},
         {"FRAMES": 5, "SCORE": 0.1, "HIDE": "random"},

@@ -42,6 +42,7 @@ class FrameOutputs:
         masks: (T, Q, h, w) mask logits.
         mask_features: (T, D, h, w).
         initial_queries: (Q, C) the segmenter's learned queries, the same in all frames.
+        query_positions: (Q, C) the learned positions of the queries, likewise; None without.
         raw_embeds: (T, Q, C) the queries before the last normalisation (DVIS++).
         reid: (T, Q, C) re-identification embeddings (CTVIS); None without that head.
         deep_logits: (L, T, Q, K + 1) class logits of every decoder layer, the final one last;
@@ -54,6 +55,7 @@ class FrameOutputs:
     masks: Tensor
     mask_features: Tensor
     initial_queries: Tensor
+    query_positions: Tensor | None = None
     raw_embeds: Tensor | None = None
     reid: Tensor | None = None
     deep_logits: Tensor | None = None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -147,18 +148,32 @@ class MLP(nn.Module):
         return self.layers[-1](x)
 
 
+# Similarities (..., N, M) of rows and anchors -> what each anchor gets of a row, 0..1
+Shares = Callable[[Tensor], Tensor]
+
+
+def shares_of_queries(logits: Tensor) -> Tensor:
+    """Q-dim of Tab. A4a: the anchors share each row, so they compete; the paper's choice."""
+    return logits.softmax(dim=-1)
+
+
+def shares_of_keys(logits: Tensor) -> Tensor:
+    """K-dim: each anchor looks for itself, as in standard attention."""
+    return logits.softmax(dim=-2)
+
+
 class QuerySoftmaxAttention(nn.Module):
     """Cross-attention of tracker 2, whose softmax runs over the queries (paper Sec. 3.2).
 
     Every row first reads the candidates by ordinary attention. What it has read then competes
     for the disappearance anchors: with the softmax along the anchors no two of them can claim
-    the same candidate (Tab. A4a).
+    the same candidate (Tab. A4a); `shares` may take the softmax along the rows instead.
     """
 
-    def __init__(self, dim: int, heads: int) -> None:
+    def __init__(self, dim: int, heads: int, shares: Shares = shares_of_queries) -> None:
         super().__init__()
         self.multihead_attn = MultiheadAttention(dim, heads)
-        self.slot_attn = AnchorAssignment(dim)
+        self.slot_attn = AnchorAssignment(dim, shares)
         self.norm = nn.LayerNorm(dim)
 
     def forward(
@@ -188,12 +203,13 @@ class QuerySoftmaxAttention(nn.Module):
 
 
 class AnchorAssignment(nn.Module):
-    """Shares N rows out among M anchors: softmax over the anchors, then a mean over the rows."""
+    """Shares N rows out among M anchors (`shares`), then takes a mean over the rows."""
 
     EPS = 1e-6  # keeps the mean defined for an anchor that gets nothing
 
-    def __init__(self, dim: int) -> None:
+    def __init__(self, dim: int, shares: Shares = shares_of_queries) -> None:
         super().__init__()
+        self.shares = shares
         self.norm_inputs = nn.LayerNorm(dim)
         self.project_q = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, dim, bias=False))
         self.project_k = nn.Linear(dim, dim, bias=False)
@@ -204,7 +220,7 @@ class AnchorAssignment(nn.Module):
         key = self.project_k(self.norm_inputs(rows))
         query = self.project_q(anchors)
         logits = torch.einsum("...nc,...mc->...nm", key, query) / math.sqrt(key.shape[-1])
-        share = logits.softmax(dim=-1) + self.EPS
+        share = self.shares(logits) + self.EPS
         return share / share.sum(dim=-2, keepdim=True)
 
 

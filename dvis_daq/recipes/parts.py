@@ -5,6 +5,7 @@ from __future__ import annotations
 from detectron2.config import CfgNode
 from detectron2.modeling import build_backbone
 
+from dvis_daq.layers import shares_of_keys, shares_of_queries
 from dvis_daq.refiner import TemporalRefiner
 from dvis_daq.segmenter import (
     PixelDecoder,
@@ -17,9 +18,30 @@ from dvis_daq.segmenter import (
     vit_adapter,  # noqa: F401
 )
 from dvis_daq.segmenter.encoder_only import build_encoder_segmenter
+from dvis_daq.tracker.anchors import (
+    Concatenated,
+    DisappearanceAnchors,
+    EmergenceAnchors,
+    LearnedStart,
+    added,
+    as_position,
+    candidate_appearance,
+    candidate_position,
+    candidate_query,
+    nearest_start,
+    track_appearance,
+    track_query,
+)
 from dvis_daq.tracker.daq import DAQTracker
 from dvis_daq.tracker.referring import ReferringTracker
 from dvis_daq.tracker.static import StaticTracker
+
+EMERGENCE_FEATURES = {
+    "SegQ": candidate_query,
+    "SegP": candidate_position,
+    "AppF": candidate_appearance,
+}
+EMERGENCE_USAGES = {"add": added, "pos": as_position}
 
 
 def build_segmenter(cfg: CfgNode) -> Segmenter:
@@ -71,6 +93,7 @@ def build_segmenter(cfg: CfgNode) -> Segmenter:
 def build_daq_tracker(cfg: CfgNode, segmenter: Segmenter) -> DAQTracker:
     """Tracker 1 and tracker 2, as wide as the segmenter's queries."""
     tracker, former = cfg.MODEL.TRACKER, cfg.MODEL.MASK_FORMER
+    anchors, dim = tracker.ANCHORS, segmenter.hidden_dim
     return DAQTracker(
         hidden_dim=segmenter.hidden_dim,
         mask_dim=segmenter.mask_dim,
@@ -78,8 +101,32 @@ def build_daq_tracker(cfg: CfgNode, segmenter: Segmenter) -> DAQTracker:
         layers=tracker.LAYERS,
         heads=former.NHEADS,
         feedforward_dim=former.DIM_FEEDFORWARD,
+        emergence_queries=anchors.NUM_EMBEDDINGS,
         background_queries=tracker.BACKGROUND_QUERIES,
         window=tracker.APPEARANCE_WINDOW,
+        shares=shares_of_queries if anchors.SOFTMAX == "q" else shares_of_keys,
+        emergence=lambda: emergence_anchors(anchors, dim),
+        disappearance=(lambda: disappearance_anchors(anchors, dim))
+        if anchors.DISAPPEARANCE
+        else None,
+    )
+
+
+def emergence_anchors(anchors: CfgNode, dim: int) -> EmergenceAnchors:
+    """What makes DAQ_Emg of width `dim`, from `MODEL.TRACKER.ANCHORS`."""
+    learns = anchors.EMERGENCE_USAGE == "cat"
+    return EmergenceAnchors(
+        feature=EMERGENCE_FEATURES[anchors.EMERGENCE_FEATURE],
+        usage=Concatenated(dim) if learns else EMERGENCE_USAGES[anchors.EMERGENCE_USAGE],
+        top_k=anchors.TOP_K or None,
+    )
+
+
+def disappearance_anchors(anchors: CfgNode, dim: int) -> DisappearanceAnchors:
+    """What makes DAQ_Dis, likewise."""
+    return DisappearanceAnchors(
+        start=LearnedStart(dim) if anchors.DISAPPEARANCE_QUERY == "learned" else nearest_start,
+        position=track_query if anchors.DISAPPEARANCE_POSITION == "CTQF" else track_appearance,
     )
 
 

@@ -144,6 +144,7 @@ class QueryDecoder(nn.Module):
             masks=masks[-1],
             mask_features=mask_features,
             initial_queries=self.query_feat.weight,
+            query_positions=self.query_embed.weight,
             raw_embeds=x,
             reid=None if self.reid_embed is None else self.reid_embed(normed[-1]),
             deep_logits=logits if self.training else None,

@@ -20,15 +20,17 @@ from dvis_daq.layers import (
     MaskHead,
     QuerySoftmaxAttention,
     SelfAttention,
+    Shares,
     at_least_float32,
     mask_pool,
+    shares_of_queries,
 )
 from dvis_daq.structures import FrameOutputs, Predictions
 from dvis_daq.tracker.anchors import (
     DisappearanceAnchors,
+    EmergenceAnchors,
     Queries,
-    disappearance_anchors,
-    emergence_anchors,
+    Rivals,
 )
 from dvis_daq.tracker.state import TrackerStep, TrackState, Transition
 
@@ -43,10 +45,12 @@ class DAQTracker(nn.Module):
         layers: of tracker 1 and of tracker 2.
         heads: of every attention.
         feedforward_dim: hidden width of the feed-forward layers.
+        emergence_queries: E, learned queries at each candidate (N of Tab. 3b).
         background_queries: S, rows of tracker 2 for what belongs to no track.
         window: W, earlier observations that an appearance is compared with (Eq. 5).
-        emergence: makes DAQ_Emg from the learned query and the candidates.
-        disappearance: makes DAQ_Dis from tracks, background and initial queries.
+        shares: what competes in tracker 2 (Tab. A4a).
+        emergence: makes what makes DAQ_Emg.
+        disappearance: makes what makes DAQ_Dis; None leaves tracker 2 out (Tab. 3a).
     """
 
     def __init__(
@@ -58,21 +62,25 @@ class DAQTracker(nn.Module):
         layers: int = 6,
         heads: int = 8,
         feedforward_dim: int = 2048,
+        emergence_queries: int = 1,
         background_queries: int = 5,
         window: int = 9,
-        emergence: Callable[[Tensor, Queries], Queries] = emergence_anchors,
-        disappearance: Callable[
-            [Queries, Tensor, Tensor], DisappearanceAnchors
-        ] = disappearance_anchors,
+        shares: Shares = shares_of_queries,
+        emergence: Callable[[], EmergenceAnchors] = EmergenceAnchors,
+        disappearance: Callable[[], DisappearanceAnchors] | None = DisappearanceAnchors,
     ) -> None:
         super().__init__()
         self.window = window
-        self.emergence_anchors = emergence
-        self.disappearance_anchors = disappearance
+        self.emergence_anchors = emergence()
         self.emergence = EmergenceTracker(hidden_dim, heads, feedforward_dim, layers)
-        self.disappearance = DisappearanceTracker(hidden_dim, heads, feedforward_dim, layers)
-        self.emergence_query = nn.Embedding(1, hidden_dim)
-        self.background_queries = nn.Embedding(background_queries, hidden_dim)
+        self.emergence_query = nn.Embedding(emergence_queries, hidden_dim)
+        self.disappearance: DisappearanceTracker | None = None
+        if disappearance is not None:
+            self.disappearance_anchors = disappearance()
+            self.disappearance = DisappearanceTracker(
+                hidden_dim, heads, feedforward_dim, layers, shares
+            )
+            self.background_queries = nn.Embedding(background_queries, hidden_dim)
         self.appearance_mlp = MLP(mask_dim, hidden_dim, hidden_dim, hidden_dim)
         self.mask_feature_proj = nn.Conv2d(mask_dim, mask_dim, kernel_size=1)
         self.head = MaskHead(hidden_dim, num_classes, mask_dim)
@@ -112,8 +120,10 @@ class DAQTracker(nn.Module):
             return self._track(state, candidates, candidates, frame, mask_features)
         candidates = Queries(embeds, self._appearance(frame.masks[0], frame))
         tracks = Queries(state.queries, state.appearance.mean)
-        anchors = self.emergence_anchors(self.emergence_query.weight, candidates)
+        anchors = self.emergence_anchors(self.emergence_query.weight, candidates, frame)
         step = self._track(state, tracks.join(anchors), candidates, frame, mask_features)
+        if self.disappearance is None:
+            return step
         rivals = self.disappearance_anchors(
             tracks, self.background_queries.weight, frame.initial_queries
         )
@@ -189,15 +199,15 @@ class EmergenceLayer(nn.Module):
 class DisappearanceTracker(nn.Module):
     """Tracker 2: rows compete for the candidates, so that one left with nothing is gone."""
 
-    def __init__(self, dim: int, heads: int, feedforward_dim: int, layers: int) -> None:
+    def __init__(
+        self, dim: int, heads: int, feedforward_dim: int, layers: int, shares: Shares
+    ) -> None:
         super().__init__()
         self.layers = nn.ModuleList(
-            DisappearanceLayer(dim, heads, feedforward_dim) for _ in range(layers)
+            DisappearanceLayer(dim, heads, feedforward_dim, shares) for _ in range(layers)
         )
 
-    def forward(
-        self, anchors: DisappearanceAnchors, candidates: Tensor, hidden: Tensor | None
-    ) -> Tensor:
+    def forward(self, anchors: Rivals, candidates: Tensor, hidden: Tensor | None) -> Tensor:
         """(L, N + S, C), the output of each of the L layers.
 
         Args:
@@ -215,13 +225,13 @@ class DisappearanceTracker(nn.Module):
 class DisappearanceLayer(nn.Module):
     """Cross-attention with the softmax over the queries, feed-forward (Fig. 6)."""
 
-    def __init__(self, dim: int, heads: int, feedforward_dim: int) -> None:
+    def __init__(self, dim: int, heads: int, feedforward_dim: int, shares: Shares) -> None:
         super().__init__()
-        self.cross_attn = QuerySoftmaxAttention(dim, heads)
+        self.cross_attn = QuerySoftmaxAttention(dim, heads, shares)
         self.ffn = FeedForward(dim, feedforward_dim)
 
     def forward(
-        self, x: Tensor, anchors: DisappearanceAnchors, candidates: Tensor, hidden: Tensor | None
+        self, x: Tensor, anchors: Rivals, candidates: Tensor, hidden: Tensor | None
     ) -> Tensor:
         x = self.cross_attn(
             x, candidates, position=anchors.position, anchors=anchors.rivals, blocked=hidden

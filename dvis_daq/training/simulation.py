@@ -16,6 +16,8 @@ from torch import Tensor
 
 from dvis_daq.structures import Assignment
 
+HIDE = ("none", "random", "continuous", "one")
+
 
 class Choice:
     """Picks one of n entries at random.
@@ -42,9 +44,11 @@ class Stage:
         drop: "half" lets go of the lower-scoring half of the matched tracks after each frame
             (emergence simulation); "none" keeps all matched ones.
         score: 0..1, instead of `drop`: all rows above it are kept, matched or not.
-        hide: "random" hides the candidates of a random tracked object from tracker 2
-            (disappearance simulation); or "none".
-        hide_above: with "random", only when more objects than this are tracked.
+        hide: disappearance simulation (Tab. 3d): the candidates of a tracked object are hidden
+            from tracker 2. "random" (released) draws the object anew in every frame,
+            "continuous" stays with one for the whole clip, "one" hides one in a single frame
+            of the clip; "none" hides nothing.
+        hide_above: only when more objects than this are tracked.
     """
 
     until: int | None = None
@@ -57,8 +61,8 @@ class Stage:
     def __post_init__(self) -> None:
         if self.drop not in ("none", "half"):
             raise ValueError(f"DROP of a stage is {self.drop!r}, expected 'none' or 'half'")
-        if self.hide not in ("none", "random"):
-            raise ValueError(f"HIDE of a stage is {self.hide!r}, expected 'none' or 'random'")
+        if self.hide not in HIDE:
+            raise ValueError(f"HIDE of a stage is {self.hide!r}, expected one of {', '.join(HIDE)}")
         if self.score is not None and self.drop != "none":
             raise ValueError(f"a stage has SCORE {self.score} and DROP {self.drop!r}; choose one")
         if self.frames is not None and self.frames < 2:
@@ -125,8 +129,22 @@ def emergence_survivors(scores: Tensor, pairs: Assignment, stage: Stage) -> Tens
     return survivors
 
 
+def only_frame(stage: Stage, num_frames: int, choice: Choice) -> int | None:
+    """The one frame of a clip in which an object may disappear; None: in any.
+
+    The first is never chosen, as nothing is tracked before it.
+    """
+    if stage.hide != "one" or num_frames < 2:
+        return None
+    return 1 + choice(num_frames - 1)
+
+
 def hidden_candidates(
-    resembles: Tensor, tracked: Assignment, stage: Stage, choice: Choice
+    resembles: Tensor,
+    tracked: Assignment,
+    stage: Stage,
+    choice: Choice,
+    earlier: Disappearance | None = None,
 ) -> Disappearance | None:
     """Simulates that a tracked object disappears from a frame.
 
@@ -135,6 +153,8 @@ def hidden_candidates(
         tracked: pairs of the tracks.
         stage: the rule.
         choice: picks the object among those of `tracked`.
+        earlier: of the frame before; a "continuous" disappearance goes on with its object for
+            as long as that is tracked.
 
     Returns:
         The candidates to hide and their object; None if nothing is simulated. An object that
@@ -142,6 +162,10 @@ def hidden_candidates(
     """
     if stage.hide == "none" or len(tracked.target) <= stage.hide_above:
         return None
-    target = int(tracked.target[choice(len(tracked.target))])
+    goes_on = stage.hide == "continuous" and earlier is not None
+    if goes_on and (tracked.target == earlier.target).any():
+        target = earlier.target
+    else:
+        target = int(tracked.target[choice(len(tracked.target))])
     candidates = resembles == target
     return None if candidates.all() else Disappearance(candidates, target)

@@ -29,6 +29,7 @@ from dvis_daq.training.simulation import (
     Stage,
     emergence_survivors,
     hidden_candidates,
+    only_frame,
     stage_at,
 )
 
@@ -83,7 +84,10 @@ class DAQObjective:
                 tracked.append(said_1)
                 disappearing += [] if said_2 is None else [said_2]
         how = {"weights": self.losses, "points": self.points}
-        return set_loss(tracked, **how) | set_loss(disappearing, **how, prefix="slot_")
+        losses = set_loss(tracked, **how)
+        if model.tracker.disappearance is None:
+            return losses
+        return losses | set_loss(disappearing, **how, prefix="slot_")
 
     def track(
         self, tracker: DAQTracker, frames: FrameOutputs, targets: ClipTargets, stage: Stage
@@ -103,9 +107,15 @@ class DAQObjective:
         how = {"weights": self.losses, "points": self.points}
         matches = match_frames(frames, targets, candidate_score=self.candidate_score, **how)
         visible = targets.visible.T.cpu()
-        state, kept = tracker.start(), NO_PAIRS
+        state, kept, hidden = tracker.start(), NO_PAIRS, None
+        only = only_frame(stage, len(frames), self.choice)
         for t, frame in enumerate(frames):
-            hidden = hidden_candidates(matches[t].resembles, kept, stage, self.choice)
+            if only in (None, t):
+                hidden = hidden_candidates(
+                    matches[t].resembles, kept, stage, self.choice, earlier=hidden
+                )
+            else:
+                hidden = None
             step = tracker.step(state, frame, _candidates(hidden, frame))
             here, pairs = targets[:, t], matches[0].assignment
             if t > 0:

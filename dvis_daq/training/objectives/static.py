@@ -29,13 +29,14 @@ from dvis_daq.training.simulation import Choice, Stage, emergence_survivors, sta
 class StaticObjective:
     """History is kept; a new object is matched to the rows that never had one.
 
-    An object that cannot be seen is background. With emergence simulation (`drop` of a stage)
-    a dropped row goes on without its object, which is new again and needs a free row.
+    An object that cannot be seen is background. With emergence simulation (`drop` or `score`
+    of a stage) a dropped row goes on without its object, which is new again and needs a free
+    row.
 
     Attributes:
         losses: weights.
         points: source of the points at which masks are compared.
-        stages: schedule; their rules of selection and disappearance mean nothing here.
+        stages: schedule; their rules of disappearance mean nothing here.
         choice: picks the piece of a clip.
     """
 
@@ -100,7 +101,6 @@ class StaticObjective:
             )
             free[pairs.query] = False
             yield supervise(step.tracked, targets[:, t], pairs, positive=visible[t])
-            if stage.drop == "half":
-                kept = emergence_survivors(step.tracked.scores(), pairs, stage).cpu()[pairs.query]
-                pairs = Assignment(pairs.query[kept], pairs.target[kept])
+            kept = emergence_survivors(step.tracked.scores(), pairs, stage).cpu()[pairs.query]
+            pairs = Assignment(pairs.query[kept], pairs.target[kept])
             state, _ = advance(state, step, life.seen(state, step, frame), life.patience)

@@ -11,6 +11,8 @@ from dvis_daq.layers import (
     MultiheadAttention,
     QuerySoftmaxAttention,
     SelfAttention,
+    shares_of_keys,
+    shares_of_queries,
 )
 
 DIM, HEADS = 16, 4
@@ -104,6 +106,18 @@ def test_query_softmax_attention_equals_its_definition():
             update[m] += share[n, m] / share[:, m].sum() * read[n]
     actual = block(x, memory, position=position, anchors=anchors)
     torch.testing.assert_close(actual, block.norm(x + update))
+
+
+def test_along_the_keys_an_anchor_does_not_depend_on_its_rivals():
+    """Tab. A4a: with the softmax along the queries it does."""
+    x, memory, anchors = torch.randn(5, DIM), torch.randn(7, DIM), torch.randn(5, DIM)
+    other = anchors.clone()
+    other[0] = -anchors[0]
+    for shares, competes in ((shares_of_queries, True), (shares_of_keys, False)):
+        block = QuerySoftmaxAttention(DIM, HEADS, shares)
+        said, changed = (block(x, memory, position=x, anchors=a) for a in (anchors, other))
+        assert not torch.allclose(said[0], changed[0])
+        assert torch.allclose(said[1:], changed[1:]) != competes
 
 
 def test_query_softmax_attention_hides_candidates():

@@ -31,7 +31,7 @@ class First(Choice):
         return 0
 
 
-def tiny_tracker(seed: int = 0) -> DAQTracker:
+def tiny_tracker(seed: int = 0, **options) -> DAQTracker:
     torch.manual_seed(seed)
     tracker = DAQTracker(
         hidden_dim=WIDTH,
@@ -41,6 +41,7 @@ def tiny_tracker(seed: int = 0) -> DAQTracker:
         heads=2,
         feedforward_dim=32,
         background_queries=2,
+        **options,
     )
     return tracker.double().train()
 
@@ -124,6 +125,28 @@ def test_hidden_candidates_reach_tracker_2_only():
     seen = [daq(replace(LATE, hide=h))(parts(), [events()], 0) for h in ("none", "random")]
     for name in seen[0]:
         assert torch.equal(*(s[name] for s in seen)) == (not name.startswith("slot_"))
+
+
+@pytest.mark.parametrize(
+    ("rule", "frames"), [("random", {1, 2}), ("continuous", {1, 2}), ("one", {1}), ("none", set())]
+)
+def test_frames_in_which_something_is_hidden(rule, frames):
+    hidden = []
+    model = parts()
+    step = model.tracker.step
+    model.tracker.step = lambda *a: (hidden.append(a[2]), step(*a))[1]
+    daq(Stage(score=0.0, hide=rule))(model, [Clip(toy_frames(3), toy_targets([[1, 1, 1]] * 5))], 0)
+    assert {t for t, h in enumerate(hidden) if h is not None} == frames
+
+
+def test_without_tracker_2_there_is_nothing_to_learn_of_it():
+    tracker = tiny_tracker(disappearance=None)
+    losses = daq(LATE)(parts(tracker), [events()], 0)
+    sum(losses.values()).backward()
+    assert not any(name.startswith("slot_") for name in losses)
+    names = dict(tracker.named_parameters())
+    assert not any("disappearance" in name or "background" in name for name in names)
+    assert [name for name, p in names.items() if p.grad is None] == []
 
 
 def test_aliasing_needs_a_real_and_a_simulated_disappearance():

@@ -10,6 +10,7 @@ from dvis_daq.training.simulation import (
     Stage,
     emergence_survivors,
     hidden_candidates,
+    only_frame,
     stage_at,
 )
 
@@ -111,6 +112,25 @@ def test_tracker_2_is_never_left_blind():
     hidden = [hidden_candidates(resembles, tracked, LATE, Choice()) for _ in range(40)]
     assert any(h is None for h in hidden)
     assert all(h is None or not h.candidates.any() for h in hidden)
+
+
+def test_a_continuous_disappearance_stays_with_its_object():
+    stage = Stage(hide="continuous", hide_above=1)
+    tracked, resembles = pairs([0, 1, 2], [5, 3, 4]), torch.tensor([3, 4, 5, 5])
+    hidden = hidden_candidates(resembles, tracked, stage, Choice())
+    for _ in range(20):
+        again = hidden_candidates(resembles, tracked, stage, Choice(), earlier=hidden)
+        assert again.target == hidden.target
+    without = pairs([0, 1], [g for g in (5, 3, 4) if g != hidden.target])
+    other = hidden_candidates(resembles, without, stage, Choice(), earlier=hidden)
+    assert other.target in without.target
+
+
+def test_a_single_disappearance_has_a_frame_after_the_first():
+    one = Stage(hide="one")
+    assert {only_frame(one, 4, Choice()) for _ in range(60)} == {1, 2, 3}
+    assert only_frame(one, 1, Choice()) is None
+    assert only_frame(LATE, 4, Choice()) is None
 
 
 def test_choices_follow_their_generator():

@@ -75,6 +75,14 @@ def test_dropped_objects_take_rows_that_never_had_one() -> None:
     assert all(third[g] == second[g] or third[g] not in earlier for g in range(4))
 
 
+def test_objects_whose_row_scores_low_need_a_free_row() -> None:
+    first, second, _ = rows_by_frame([[1, 1, 1]] * 4, Stage(score=1.0))
+    assert set(first) == set(second) == {0, 1, 2, 3}
+    assert not set(first.values()) & set(second.values())
+    first, second, _ = rows_by_frame([[1, 1, 1]] * 4, Stage(score=0.0))
+    assert first == second
+
+
 @pytest.mark.parametrize("visible", [EVENTS, [], [[0, 0, 0]], [[1, 1, 1]] * 12])
 def test_every_trained_parameter_has_a_gradient(visible) -> None:
     """Also with no object, and with more objects than rows."""
