@@ -1,8 +1,9 @@
 """Makes a synthetic video segmentation data set with exact ground truth.
 
 Writes OUTPUT/{train,val}/<video>/<frame>.jpg, OUTPUT/{train,val}.json (OVIS format) and
-OUTPUT/recipe.json; docs/synthetic.md is the written recipe. The same options give the same
-bytes, and a folder that already holds them is left as it is.
+OUTPUT/recipe.json, or the layout of VIPSeg, VSPW or MOSE; docs/synthetic.md is the written
+recipe. The same options give the same bytes, and a folder that already holds them is left as it
+is.
 
 Examples:
   the default set, 120 + 60 videos of 12 frames:
@@ -12,6 +13,10 @@ Examples:
         --train 0 --val 30 --frames 24 --event-rate 0.95
   harder association: objects that look alike, classes by shape alone:
     python datasets/make_synthetic.py --output datasets/synthetic_hard --look-alikes 0.5 --no-hue
+  panoptic, semantic and object segmentation, as VIPSeg, VSPW and MOSE lie on disk:
+    python datasets/make_synthetic.py --output datasets/synthetic_vps --format vps
+    python datasets/make_synthetic.py --output datasets/synthetic_vss --format vss
+    python datasets/make_synthetic.py --output datasets/synthetic_vos --format vos
 """
 
 from __future__ import annotations
@@ -24,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a plai
 
 from tqdm import tqdm
 
-from dvis_daq.data.synthetic import Recipe, RecipeMismatchError, write_dataset
+from dvis_daq.data.synthetic import FORMATS, Recipe, RecipeMismatchError, write_dataset
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -63,7 +68,13 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         "--no-hue", dest="hue_cue", action="store_false", help="classes differ in shape alone"
     )
     parser.add_argument(
-        "--panoptic", action="store_true", help="also write a panoptic version with stuff"
+        "--format",
+        choices=FORMATS,
+        default=default.format,
+        help="on disk: vis OVIS, vps VIPSeg, vss VSPW, vos MOSE (default %(default)s)",
+    )
+    parser.add_argument(
+        "--panoptic", action="store_true", help="with vis: also write a panoptic version with stuff"
     )
     return parser.parse_args(arguments)
 

@@ -145,7 +145,7 @@ def known_classes(cfg: CfgNode, metadata: Mapping[str, str]) -> list[str]:
         return names
     try:
         register_datasets(cfg)
-        return list(datasets.metadata(cfg.DATASETS.TEST[0]).thing_classes)
+        return list(datasets.metadata(cfg.DATASETS.TEST[0]).classes)
     except ValueError as error:
         logger.warning("class names are not known, numbers are shown instead: %s", error)
         return []

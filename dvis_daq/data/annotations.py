@@ -4,8 +4,8 @@ A record has the keys `video_id`, `height`, `width`, `length`, `file_names` (ful
 per frame) and `targets`, a `TargetSource`. The source decodes the chosen frames and no others,
 so a record costs a data-loading process a few numpy arrays however many masks it has.
 
-A new kind of annotation (panoptic, semantic, first-frame objects) is a reader that returns the
-same records with another `TargetSource`, and one line in `datasets.READERS`.
+Other kinds of annotation have a reader of their own (`panoptic`, `semantic`, `objects`, `stills`)
+that returns the same records with another `TargetSource`, and one line in `sources.READERS`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,6 +21,8 @@ import numpy as np
 import torch
 from pycocotools import mask as rle
 
+from dvis_daq.data.classes import Categories
+from dvis_daq.data.errors import BrokenDataError
 from dvis_daq.data.run_lengths import pixel_counts, sample_mask
 from dvis_daq.data.schema import is_polygon, problems
 from dvis_daq.data.transforms import Grid
@@ -46,19 +48,6 @@ class TargetSource(Protocol):
         Returns:
             The objects with a pixel in at least one frame of the clip, sorted by id.
         """
-
-
-@dataclass(frozen=True)
-class Categories:
-    """Classes of a data set: class index k has id `ids[k]` in its json, ids ascending."""
-
-    ids: tuple[int, ...]
-    names: tuple[str, ...]
-
-    @property
-    def index(self) -> dict[int, int]:
-        """Class index by id in the json."""
-        return {category: k for k, category in enumerate(self.ids)}
 
 
 @dataclass(frozen=True)
@@ -95,7 +84,7 @@ class EncodedTracks:
         """From G lists of T compressed counts, empty where an object is absent.
 
         Raises:
-            ValueError: a mask does not fill the frame.
+            BrokenDataError: a mask does not fill the frame.
         """
         flat = [counts for track in masks for counts in track]
         offsets = np.cumsum([0] + [len(counts) for counts in flat])
@@ -104,7 +93,7 @@ class EncodedTracks:
         wrong = np.flatnonzero((np.diff(offsets) > 0) & (totals != size[0] * size[1]))
         if len(wrong):
             row, frame = divmod(int(wrong[0]), length)
-            raise ValueError(
+            raise BrokenDataError(
                 f"annotation id {ids[row]}, frame {frame}: the runs of the mask do not fill the "
                 f"frame of {size[0]} x {size[1]} pixels; encode the mask again"
             )
@@ -127,6 +116,28 @@ class EncodedTracks:
 
     def is_empty(self, frames: Sequence[int]) -> bool:
         return not self.areas[:, list(frames)].any()
+
+    def rows(
+        self, rows: np.ndarray, *, ids: np.ndarray | None = None, labels: np.ndarray | None = None
+    ) -> EncodedTracks:
+        """The objects `rows` (N,) int64, with other ids or labels where they are given."""
+        length = self.areas.shape[1]
+        edges = self.offsets[::length]
+        pieces = [self.runs[edges[row] : edges[row + 1]] for row in rows]
+        sizes = np.diff(self.offsets).reshape(-1, length)[rows]
+        return replace(
+            self,
+            ids=self.ids[rows] if ids is None else ids,
+            labels=self.labels[rows] if labels is None else labels,
+            areas=self.areas[rows],
+            offsets=np.append(0, np.cumsum(sizes)),
+            runs=np.concatenate([np.empty(0, dtype=np.uint8), *pieces]),
+        )
+
+    def mapped(self, table: np.ndarray) -> EncodedTracks:
+        """With class table[k] for k; objects whose entry is negative are left out."""
+        kept = np.flatnonzero(table[self.labels] >= 0)
+        return self.rows(kept, labels=table[self.labels[kept]])
 
     def decode(self, row: int, frame: int) -> np.ndarray:
         """(H, W) uint8 mask of one object in one frame."""
@@ -168,14 +179,26 @@ def read_instances(json_file: Path, images: Path) -> tuple[list[Record], Categor
         Records sorted by video id, and the classes sorted by id.
 
     Raises:
-        ValueError: the file is broken; the message names file, entry and remedy.
+        BrokenDataError: the file is broken; the message names file, entry and remedy.
     """
     content = load_json(json_file)
+    require_sound(content, json_file)
+    return instances(content, json_file, images)
+
+
+def require_sound(content: Any, json_file: Path) -> None:
+    """Raises BrokenDataError with the first fault of a parsed YouTube-VIS json, if it has any."""
     errors = [p for p in problems(content) if p.level == "error"]
     if errors:
         more = f" ({len(errors) - 1} more: tools/dataset.py check)" if len(errors) > 1 else ""
-        raise ValueError(f"{json_file}: {errors[0]}{more}")
-    categories = read_categories(content)
+        raise BrokenDataError(f"{json_file}: {errors[0]}{more}")
+
+
+def instances(
+    content: dict[str, Any], json_file: Path, images: Path
+) -> tuple[list[Record], Categories]:
+    """`read_instances` of a sound json that is parsed already; its annotations are taken out."""
+    categories = Categories.of(content["categories"])
     tracks = defaultdict(list)
     for item in content.pop("annotations", None) or []:
         if not item.get("iscrowd"):
@@ -189,8 +212,8 @@ def read_instances(json_file: Path, images: Path) -> tuple[list[Record], Categor
         found = sorted(tracks.pop(video["id"], []), key=lambda item: item["id"])
         try:
             record["targets"] = _encode(found, categories.index, video)
-        except ValueError as error:
-            raise ValueError(f"{json_file}: {error}") from None
+        except BrokenDataError as error:
+            raise BrokenDataError(f"{json_file}: {error}") from None
         records.append(record)
     return records, categories
 
@@ -207,12 +230,6 @@ def load_json(json_file: Path) -> Any:
         return json.loads(Path(json_file).read_bytes())
     except ValueError as error:  # JSONDecodeError, UnicodeDecodeError
         raise ValueError(f"{json_file}: not a json file ({error}); was it cut short?") from error
-
-
-def read_categories(content: dict[str, Any]) -> Categories:
-    """Classes of a parsed json, in the order of their ids."""
-    items = sorted(content["categories"], key=lambda item: item["id"])
-    return Categories(tuple(c["id"] for c in items), tuple(c["name"] for c in items))
 
 
 def compress(mask: Any, size: tuple[int, int]) -> bytes:

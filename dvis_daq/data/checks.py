@@ -13,20 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 from pycocotools import mask as rle
 
 from dvis_daq.data.annotations import compress, load_json
-from dvis_daq.data.images import read_image
+from dvis_daq.data.errors import BrokenDataError
+from dvis_daq.data.images import image_size, read_image
 from dvis_daq.data.run_lengths import pixel_counts
 from dvis_daq.data.schema import Problem, problems
 
 OCCLUSION = ("no_occlusion", "slight_occlusion", "severe_occlusion")
 AREA_TOLERANCE = 0.02  # of the area: polygons are counted in more than one way
 BOX_TOLERANCE = 2  # pixels
-
-EXIF_ORIENTATION = 0x0112
-TURNED = (5, 6, 7, 8)  # orientations that swap height and width
 
 Size = tuple[int, int]  # (height, width) in pixels
 
@@ -56,7 +53,7 @@ def check(
     broken = {p.entry.split(", frame")[0] for p in found if p.level == "error"}
     videos = dict(_sound(content, "videos", broken))
     annotations = dict(_sound(content, "annotations", broken))
-    size_of = _image_size if not decode else lambda path: tuple(read_image(path).shape[1:])
+    size_of = image_size if not decode else lambda path: tuple(read_image(path).shape[1:])
     owner: dict[str, str] = {}
     for entry, video in progress(list(videos.items())):
         found += _frames(entry, video, images, size_of, owner)
@@ -102,7 +99,7 @@ def _frames(
             continue
         try:
             actual = size_of(images / name)
-        except (ValueError, OSError, UnidentifiedImageError):
+        except BrokenDataError:
             damaged.append(name)
             continue
         if actual != size:
@@ -197,15 +194,6 @@ def _categories(content: dict[str, Any]) -> Iterator[Problem]:
     if used and unused:
         text = f"{len(unused)} classes have no object: {', '.join(map(str, unused[:8]))}"
         yield _warning("categories", text, "a model cannot learn them from this file")
-
-
-def _image_size(path: Path) -> Size:
-    """(height, width) as the image is shown, from the header of the file."""
-    with Image.open(path) as image:
-        width, height = image.size
-        # only a JPEG has it in its header; for a PNG Pillow would decode the whole image
-        turned = image.format == "JPEG" and image.getexif().get(EXIF_ORIENTATION) in TURNED
-    return (width, height) if turned else (height, width)
 
 
 def _natural(name: str) -> list[Any]:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from dvis_daq.data.annotations import Categories, Record
+from dvis_daq.data.annotations import Record
+from dvis_daq.data.classes import Categories
 from dvis_daq.data.images import read_image
 from dvis_daq.visualization import OverlayStyle, draw_tracks
 

@@ -1,8 +1,9 @@
-"""The data sets by name: one table, and those that a configuration defines itself.
+"""The data sets by name: the table of public splits, and those that a configuration defines.
 
-Names are registered with Detectron2's catalogs without reading anything; a json is read when
-its name is asked for. Metadata of a name: `task`, `json_file`, `image_root`, and once read
-`thing_classes` and `thing_dataset_id_to_contiguous_id` from the json's own categories.
+Names are registered with Detectron2's catalogs without reading anything; a file is read when
+its name is asked for. Metadata of a name: `task`, `json_file`, `image_root`, `mask_root`, and
+once read its classes: `classes` (names in class order, things first), `thing_classes`,
+`stuff_classes`, `thing_dataset_id_to_contiguous_id` and `categories` (id, name, isthing).
 """
 
 from __future__ import annotations
@@ -10,76 +11,22 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
-from dvis_daq.data.annotations import (
-    Categories,
-    Record,
-    load_json,
-    read_categories,
-    read_instances,
+from dvis_daq.data.annotations import Record
+from dvis_daq.data.classes import Categories
+from dvis_daq.data.sources import (
+    READERS,
+    Source,
+    parse_custom,
+    read_classes,
+    same_place,
 )
+from dvis_daq.data.splits import SPLITS
 
 ROOT_VARIABLE = "DETECTRON2_DATASETS"
-
-# How the annotations of a task are read: (json file, image root) -> records, classes.
-READERS = {"vis": read_instances}
-
-
-class Split(NamedTuple):
-    """One split on disk; paths relative to the root of all data sets."""
-
-    task: str
-    images: str
-    json: str
-
-
-def _ytvis(year: int, folder: str, json: str) -> Split:
-    return Split("vis", f"ytvis_{year}/{folder}/JPEGImages", f"ytvis_{year}/{json}")
-
-
-def _ovis(folder: str, name: str) -> Split:
-    return Split("vis", f"ovis/{folder}", f"ovis/annotations/annotations_{name}.json")
-
-
-def _coco(name: str) -> Split:
-    folder = "train2017" if name.endswith("_train") else "val2017"
-    return Split("image", f"coco/{folder}", f"coco/annotations/{name}.json")
-
-
-def _bdd(folder: str, suffix: str) -> Split:
-    json = f"bdd100k/labels/seg_track_20/seg_track_{folder}_cocoformat_uni{suffix}.json"
-    return Split("vis", f"bdd100k/images/seg_track_20/{folder}", json)
-
-
-SPLITS: dict[str, Split] = {
-    "ytvis_2019_train": _ytvis(2019, "train", "train.json"),
-    "ytvis_2019_val": _ytvis(2019, "valid", "valid.json"),
-    "ytvis_2019_test": _ytvis(2019, "test", "test.json"),
-    "ytvis_2021_train": _ytvis(2021, "train", "train.json"),
-    "ytvis_2021_val": _ytvis(2021, "valid", "valid.json"),
-    "ytvis_2021_test": _ytvis(2021, "test", "test.json"),
-    "ytvis_2022_val": _ytvis(2022, "valid", "valid/instances.json"),  # train: that of 2021
-    "ytvis_2023_val": _ytvis(2023, "valid", "valid/instances.json"),
-    "ovis_train": _ovis("train", "train"),
-    "ovis_val": _ovis("valid", "valid"),
-    "ovis_test": _ovis("test", "test"),
-    "ovis_rebuttal_train": _ovis("train", "train_rebuttal"),
-    "ovis_rebuttal_val": _ovis("train", "valid_rebuttal"),
-    "bdd_seg_track_train": _bdd("train", ""),
-    "bdd_seg_track_val": _bdd("val", ""),
-    "bdd2ovis_seg_track_train": _bdd("train", "_ovis"),
-    "coco2ytvis2019_train": _coco("coco2ytvis2019_train"),
-    "coco2ytvis2019_val": _coco("coco2ytvis2019_val"),
-    "coco2ytvis2021_train": _coco("coco2ytvis2021_train"),
-    "coco2ytvis2021_val": _coco("coco2ytvis2021_val"),
-    "coco2ovis_train": _coco("coco2ovis_train"),
-    "coco2ovis_val": _coco("coco2ovis_val"),
-}
-
-CUSTOM_KEYS = ("NAME", "TASK", "JSON", "IMAGES")
 
 
 def register_all(root: str | Path | None = None) -> None:
@@ -91,7 +38,7 @@ def register_all(root: str | Path | None = None) -> None:
     root = Path(root or os.environ.get(ROOT_VARIABLE, "datasets"))
     for name, split in SPLITS.items():
         if name not in DatasetCatalog:
-            _register(name, split.task, root / split.json, root / split.images)
+            _register(name, split.under(root))
 
 
 def register_custom(
@@ -102,28 +49,21 @@ def register_custom(
     The same definition may come twice.
 
     Args:
-        entries: mappings with NAME, TASK, JSON and IMAGES.
+        entries: mappings with NAME, TASK and the paths that the task needs.
         base_dir: start of relative paths, the working directory if None.
 
     Raises:
         ValueError: a key is missing or unknown, a path does not exist, the task cannot be read,
             or the name belongs to another data set.
     """
-    base = Path(base_dir or ".")
     for i, entry in enumerate(entries):
         where = f"DATASETS.CUSTOM[{i}]"
-        if not isinstance(entry, Mapping) or set(entry) != set(CUSTOM_KEYS):
-            raise ValueError(f"{where} must have the keys {', '.join(CUSTOM_KEYS)}; it is {entry}")
-        name, task = entry["NAME"], entry["TASK"]
-        json_file, images = base / entry["JSON"], base / entry["IMAGES"]
-        _check_task(f"{where} ('{name}')", task)
-        if not json_file.is_file():
-            raise ValueError(f"{where} ('{name}'): JSON {json_file.absolute()} is no file")
-        if not images.is_dir():
-            raise ValueError(f"{where} ('{name}'): IMAGES {images.absolute()} is no folder")
+        name, source = parse_custom(entry, where, Path(base_dir or "."))
         if name not in DatasetCatalog:
-            _register(name, task, json_file, images)
-        elif not _is_registered_as(name, json_file, images):
+            _register(name, source)
+            continue
+        known = MetadataCatalog.get(name).get("source")
+        if known is None or not same_place(known, source):
             raise ValueError(f"{where}: the name '{name}' is taken; choose another NAME")
 
 
@@ -145,52 +85,63 @@ def metadata(name: str) -> Any:
     """
     _check_name(name)
     entry = MetadataCatalog.get(name)
-    if entry.get("thing_classes") is None:
-        _set_classes(name, read_categories(load_json(Path(entry.json_file))))
+    if entry.get("classes") is None and entry.get("source") is not None:
+        _set_classes(name, read_classes(entry.source))
     return entry
 
 
-def files(name: str) -> tuple[Path, Path]:
-    """Annotation file and image root of a registered data set.
+def source(name: str) -> Source:
+    """Where a registered data set lies.
 
     Raises:
-        ValueError: no such name, or its task cannot be read.
+        ValueError: no such name, or another program registered it.
     """
     _check_name(name)
-    entry = MetadataCatalog.get(name)
-    _check_task(f"data set '{name}'", entry.get("task"))
-    return Path(entry.json_file), Path(entry.image_root)
+    found = MetadataCatalog.get(name).get("source")
+    if found is None:
+        raise ValueError(f"data set '{name}' was not registered here, so its files are not known")
+    return found
 
 
-def _register(name: str, task: str, json_file: Path, images: Path) -> None:
+def files(name: str) -> tuple[Path, Path]:
+    """Annotation file and image root of a registered data set; see `source`."""
+    found = source(name)
+    return found.json, found.images
+
+
+def _register(name: str, source: Source) -> None:
     def read() -> list[Record]:
-        _check_task(f"data set '{name}'", task)
-        if not json_file.is_file():
+        if not source.json.is_file():
             raise ValueError(
-                f"data set '{name}': {json_file} not found; set {ROOT_VARIABLE} to the folder "
+                f"data set '{name}': {source.json} not found; set {ROOT_VARIABLE} to the folder "
                 "of the data sets (layout: datasets/README.md)"
             )
-        records, categories = READERS[task](json_file, images)
+        records, categories = READERS[source.task](source)
         _set_classes(name, categories)
         return records
 
     DatasetCatalog.register(name, read)
-    entry = MetadataCatalog.get(name)
-    entry.set(task=task, json_file=str(json_file), image_root=str(images))
-
-
-def _set_classes(name: str, categories: Categories) -> None:
+    masks = source.images if source.task == "vss" else source.masks
     MetadataCatalog.get(name).set(
-        thing_classes=list(categories.names),
-        thing_dataset_id_to_contiguous_id=categories.index,
+        task=source.task,
+        source=source,
+        json_file=str(source.json),
+        image_root=str(source.images),
+        mask_root=None if masks is None else str(masks),
     )
 
 
-def _is_registered_as(name: str, json_file: Path, images: Path) -> bool:
+def _set_classes(name: str, categories: Categories) -> None:
     entry = MetadataCatalog.get(name)
-    known = [entry.get("json_file"), entry.get("image_root")]
-    wanted = [json_file.resolve(), images.resolve()]
-    return None not in known and [Path(path).resolve() for path in known] == wanted
+    rows = list(zip(categories.names, categories.isthing, strict=True))
+    all_stuff = entry.task == "vss"  # no objects are told apart
+    entry.set(
+        classes=list(categories.names),
+        thing_classes=[n for n, thing in rows if thing and not all_stuff],
+        stuff_classes=[n for n, thing in rows if not thing or all_stuff],
+        thing_dataset_id_to_contiguous_id=categories.index,
+        categories=categories.to_json(),
+    )
 
 
 def _check_name(name: str) -> None:
@@ -199,8 +150,3 @@ def _check_name(name: str) -> None:
         raise ValueError(
             f"no data set is called '{name}'; define it in DATASETS.CUSTOM or use one of {known}"
         )
-
-
-def _check_task(where: str, task: str) -> None:
-    if task not in READERS:
-        raise ValueError(f"{where}: task '{task}' cannot be read; known: {', '.join(READERS)}")

@@ -13,12 +13,16 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from dvis_daq.data.transforms import Plan
+from dvis_daq.data.errors import BrokenDataError
+from dvis_daq.data.transforms import Plan, Size
 
-JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
+# First and last two bytes of a JPEG, and of a PNG (the checksum of its chunk IEND).
+ENDS = {b"\xff\xd8": b"\xff\xd9", b"\x89P": b"\x60\x82"}
+EXIF_ORIENTATION = 0x0112
+TURNED = (5, 6, 7, 8)  # orientations that swap height and width
 
 
-def read_image(path: str | Path, size: tuple[int, int] | None = None) -> Tensor:
+def read_image(path: str | Path, size: Size | None = None) -> Tensor:
     """Reads an image file as (3, H, W) uint8 RGB, turned as its EXIF tag says.
 
     Args:
@@ -26,33 +30,83 @@ def read_image(path: str | Path, size: tuple[int, int] | None = None) -> Tensor:
         size: (height, width) that the annotations promise, in pixels; None takes any.
 
     Raises:
-        ValueError: the file is missing, cut short, no image, or of another size.
+        BrokenDataError: the file is missing, cut short, no image, or of another size.
     """
-    if not Path(path).is_file():
-        raise ValueError(f"{path}: image not found; check the image root and the file_names")
+    _check_exists(path)
     pixels = cv2.imread(str(path), cv2.IMREAD_COLOR)  # BGR
     if pixels is None or _is_cut_short(path):
-        raise ValueError(f"{path}: broken or cut short, not a whole image; copy the file again")
-    if size is not None and pixels.shape[:2] != tuple(size):
-        raise ValueError(
-            f"{path}: the image is {pixels.shape[:2]}, the annotations say {tuple(size)} "
-            "(height, width); correct the json or resize the images"
-        )
+        raise _not_whole(path)
+    _check_size(path, pixels, size)
     return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)[::-1]))
 
 
+def read_labels(path: str | Path, size: Size | None = None) -> np.ndarray:
+    """Reads a PNG whose values are labels: (H, W) or, where they take three bytes, (H, W, 3).
+
+    Args:
+        path: grey, palette (its indices are returned) or RGB.
+        size: (height, width) that it must have, in pixels; None takes any.
+
+    Raises:
+        BrokenDataError: as for `read_image`.
+    """
+    _check_exists(path)
+    try:
+        with Image.open(path) as image:
+            labels = np.asarray(image)
+    except (OSError, SyntaxError) as error:  # what Pillow raises for a damaged PNG
+        raise _not_whole(path) from error
+    _check_size(path, labels, size)
+    return labels
+
+
+def image_size(path: str | Path) -> Size:
+    """(height, width) as the image is shown, from the header of the file.
+
+    Raises:
+        BrokenDataError: the file is missing or no image.
+    """
+    _check_exists(path)
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+            # only a JPEG has it in its header; for a PNG Pillow would decode the whole image
+            turned = image.format == "JPEG" and image.getexif().get(EXIF_ORIENTATION) in TURNED
+    except (OSError, SyntaxError) as error:
+        raise _not_whole(path) from error
+    return (width, height) if turned else (height, width)
+
+
+def _check_exists(path: str | Path) -> None:
+    if not Path(path).is_file():
+        message = f"{path}: image not found; check the image root and the file_names"
+        raise BrokenDataError(message)
+
+
+def _check_size(path: str | Path, pixels: np.ndarray, size: Size | None) -> None:
+    if size is not None and pixels.shape[:2] != tuple(size):
+        raise BrokenDataError(
+            f"{path}: the image is {pixels.shape[:2]}, the annotations say {tuple(size)} "
+            "(height, width); correct the json or resize the images"
+        )
+
+
+def _not_whole(path: str | Path) -> BrokenDataError:
+    return BrokenDataError(f"{path}: broken or cut short, not a whole image; copy the file again")
+
+
 def _is_cut_short(path: str | Path) -> bool:
-    """Whether a JPEG lacks its end: OpenCV fills the rest with grey and does not complain."""
+    """Whether a file lacks its end: OpenCV fills the rest with grey and does not complain."""
     with open(path, "rb") as file:
         start = file.read(2)
         file.seek(-2, 2)
         end = file.read(2)
-    if start != JPEG_START or end == JPEG_END:
+    if ENDS.get(start) in (None, end):
         return False
     try:  # some cameras append bytes of their own
         with Image.open(path) as image:
             image.load()
-    except OSError:
+    except (OSError, SyntaxError):
         return True
     return False
 

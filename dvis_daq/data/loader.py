@@ -89,7 +89,8 @@ def build_test_loader(cfg: CfgNode, name: str, *, labelled: bool = False) -> Dat
     """
     register_datasets(cfg)
     records = datasets.load(name)
-    mapper = VideoMapper(test_transform(cfg), labelled=labelled)
+    give_objects = datasets.metadata(name).task == "vos"
+    mapper = VideoMapper(test_transform(cfg), labelled=labelled, give_objects=give_objects)
     return build_detection_test_loader(records, mapper=mapper)
 
 
@@ -178,14 +179,14 @@ def _check_batch(cfg: CfgNode) -> None:
 
 def _check_classes(names: list[str], num_classes: int) -> None:
     """Refuses data sets with other classes than the last one, or more than the model has."""
-    target = datasets.metadata(names[-1]).thing_classes
+    target = datasets.metadata(names[-1]).classes
     if len(target) > num_classes:
         raise ValueError(
             f"data set '{names[-1]}' has {len(target)} classes, the model "
             f"{num_classes}; set MODEL.SEM_SEG_HEAD.NUM_CLASSES {len(target)}"
         )
     for name in names[:-1]:
-        classes = datasets.metadata(name).thing_classes
+        classes = datasets.metadata(name).classes
         if classes != target:
             odd = sorted(set(classes) ^ set(target))[:5]
             raise ValueError(

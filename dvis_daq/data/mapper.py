@@ -86,19 +86,27 @@ class VideoMapper:
     Attributes:
         transform: resize without chance.
         labelled: with ground truth, for what is measured inside a model.
+        give_objects: with `first_frame`, what video object segmentation is told beforehand.
     """
 
     transform: ClipTransform
     labelled: bool = False
+    give_objects: bool = False
 
     def __call__(self, record: Record) -> dict[str, Any]:
-        """`images` is a `LazyClip`, `targets` a `LazyTargets`; the rest is `describe`'s."""
+        """`images` is a `LazyClip`, `targets` a `LazyTargets`; the rest is `describe`'s.
+
+        `first_frame` is ClipTargets: the objects that frame 0 shows, masks (G, 1, H, W) at the
+        size of the files.
+        """
         size = (record["height"], record["width"])
         plan = self.transform.draw(Plan.start(size), np.random.default_rng(0))
         images = LazyClip(record["file_names"], size, plan)
         video = {"images": images, **describe(record, range(record["length"]))}
         if self.labelled:
             video["targets"] = LazyTargets(record["targets"], record["length"], plan.grid())
+        if self.give_objects:
+            video["first_frame"] = record["targets"].read([0], Plan.start(size).grid())
         return video
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from dvis_daq.data.annotations import Categories, Record
+from dvis_daq.data.annotations import Record
+from dvis_daq.data.classes import Categories
 
 SMALL, MEDIUM = 128**2, 256**2  # pixels: the bounds of the YouTube-VIS evaluator
 EVENTS = ("emerge", "disappear", "reappear")

@@ -30,6 +30,10 @@ class Grid(NamedTuple):
     rows: np.ndarray  # (H',) int64
     columns: np.ndarray  # (W',) int64
 
+    @property
+    def size(self) -> Size:
+        return len(self.rows), len(self.columns)
+
 
 @dataclass(frozen=True)
 class Plan:

@@ -39,4 +39,4 @@ def _class_names(cfg: CfgNode) -> list[str]:
     """Of the last training set, whose classes are the model's."""
     if not cfg.DATASETS.TRAIN:
         return []
-    return list(MetadataCatalog.get(cfg.DATASETS.TRAIN[-1]).get("thing_classes") or [])
+    return list(MetadataCatalog.get(cfg.DATASETS.TRAIN[-1]).get("classes") or [])

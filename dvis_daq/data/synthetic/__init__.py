@@ -4,13 +4,14 @@ The embedded default data set of the quick start and of the tests. `docs/synthet
 written recipe; the same `Recipe` gives the same bytes.
 """
 
-from dvis_daq.data.synthetic.recipe import SPLITS, Recipe
+from dvis_daq.data.synthetic.recipe import FORMATS, SPLITS, Recipe
 from dvis_daq.data.synthetic.render import SyntheticVideo, make_video
 from dvis_daq.data.synthetic.sprites import CLASSES
 from dvis_daq.data.synthetic.writer import RecipeMismatchError, write_dataset
 
 __all__ = [
     "CLASSES",
+    "FORMATS",
     "SPLITS",
     "Recipe",
     "RecipeMismatchError",

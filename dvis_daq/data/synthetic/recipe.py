@@ -8,6 +8,7 @@ import numpy as np
 
 VERSION = 1  # raise it with every change that alters a pixel or a mask
 SPLITS = ("train", "val")
+FORMATS = ("vis", "vps", "vss", "vos")
 REFERENCE_SIDE = 96  # px; lengths of the recipe are written for this shorter side
 
 
@@ -30,7 +31,8 @@ class Recipe:
         hue_cue: each class has a typical hue; without it shape alone tells the class.
         look_alikes: chance 0..1 that a sprite is dressed like the one before it.
         min_visible: px; a sprite that shows less in a frame counts as absent there.
-        panoptic: also write a panoptic version with stuff.
+        panoptic: with `format` vis, also write a panoptic version with stuff.
+        format: on disk: `vis` (OVIS json), `vps` (VIPSeg), `vss` (VSPW) or `vos` (MOSE).
     """
 
     seed: int = 0
@@ -48,6 +50,7 @@ class Recipe:
     look_alikes: float = 0.0
     min_visible: int = 24
     panoptic: bool = False
+    format: str = "vis"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "objects", tuple(self.objects))
@@ -61,6 +64,8 @@ class Recipe:
         _require(self.speed > 0, "speed", self.speed, "must be positive")
         _require(self.min_visible >= 1, "min_visible", self.min_visible, "must be at least 1")
         _require(self.absence >= 1, "absence", self.absence, "must be at least 1")
+        _require(self.format in FORMATS, "format", self.format, f"must be one of {FORMATS}")
+        _require(not self.panoptic or self.format == "vis", "panoptic", True, "needs format vis")
         few, many = self.objects
         _require(1 <= few <= many <= 200, "objects", self.objects, "needs 1 <= low <= high <= 200")
 

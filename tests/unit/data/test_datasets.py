@@ -28,8 +28,8 @@ def test_the_table_is_registered_without_reading_anything():
         assert name in DatasetCatalog
     with pytest.raises(ValueError, match=r"ovis_train'.*annotations_train\.json not found.*DETEC"):
         datasets.load("ovis_train")
-    with pytest.raises(ValueError, match="task 'image' cannot be read"):
-        datasets.load("coco2ovis_train")
+    for name in datasets.SPLITS:
+        assert name in DatasetCatalog
 
 
 def test_a_custom_data_set(entry):
@@ -59,8 +59,13 @@ def test_relative_paths_start_at_the_base(entry, tmp_path):
     [
         ({"JSON": "none.json"}, r"CUSTOM\[0\].*JSON .*none\.json is no file"),
         ({"IMAGES": "none"}, r"IMAGES .*none is no folder"),
-        ({"TASK": "vps"}, "task 'vps' cannot be read; known: vis"),
-        ({"ROOT": "x"}, "must have the keys NAME, TASK, JSON, IMAGES"),
+        ({"TASK": "vqa"}, "task 'vqa' cannot be read; known: vis"),
+        ({"TASK": "vps"}, "TASK vps must have the keys JSON, IMAGES, MASKS; it has IMAGES, JSON"),
+        (
+            {"ROOT": "x"},
+            "must have the keys JSON, IMAGES, and may have MAP; it has IMAGES, JSON, ROOT",
+        ),
+        ({"MAP": "coco_to_davis"}, "MAP 'coco_to_davis' is no mapping .*coco_to_ovis"),
         ({"NAME": "ovis_train"}, "the name 'ovis_train' is taken"),
     ],
 )

@@ -19,10 +19,10 @@ from dvis_daq.data.synthetic import (
     make_video,
     write_dataset,
 )
+from dvis_daq.data.synthetic.instances import instance_annotations
 from dvis_daq.data.synthetic.render import BAR_ID
 from dvis_daq.data.synthetic.scripts import EVENTS, Bar, World, choose_script, make_path
 from dvis_daq.data.synthetic.sprites import draw_sprite, make_sprite
-from dvis_daq.data.synthetic.writer import instance_annotations
 
 SMALL = Recipe(height=48, width=64, frames=5, train=2, val=1)
 
