@@ -10,6 +10,13 @@ Examples:
     python tools/eval.py --task vis --gt gt.json --results results.json --videos 3,17,20
   YouTube-VIS 2022: two parts and the mean of their APs:
     python tools/eval.py --task vis --gt gt.json --results results.json --long-videos long.txt
+  panoptic, semantic (--gt: a list of videos) and object masks:
+    python tools/eval.py --task vps --gt panoptic_gt.json --gt-root panomasksRGB \\
+        --results pred.json --results-root pan_pred --json out.json
+    python tools/eval.py --task vss --gt val.txt --gt-root data --results-root predictions
+    python tools/eval.py --task vos --gt-root Annotations --results-root predictions
+  a file for the server of the benchmark, checked as the server does:
+    python tools/eval.py --task vis --gt valid.json --results results.json --submission out.zip
   why emerging objects were missed, from a trace that the model wrote:
     python tools/eval.py --task vis --gt gt.json --results results.json --explain trace.jsonl
   a model on DATASETS.TEST of its configuration:
@@ -33,11 +40,10 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a plain checkout
 
 import dvis_daq  # noqa: F401  makes detectron2 importable
+from dvis_daq.evaluation.files import TASKS, ResultFiles
 from dvis_daq.evaluation.report import table, write_json
-from dvis_daq.evaluation.scoring import score_files
-from dvis_daq.metrics.reading import has_annotations, read_ids
-
-SCORERS = {"vis": score_files}  # by task
+from dvis_daq.evaluation.submission import pack
+from dvis_daq.metrics.reading import read_ids
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -45,9 +51,14 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     files = parser.add_argument_group("score files")
-    files.add_argument("--task", choices=SCORERS, default="vis", help="default: %(default)s")
-    files.add_argument("--gt", metavar="JSON", help="ground truth, YouTube-VIS or OVIS format")
-    files.add_argument("--results", metavar="JSON", help="results.json")
+    files.add_argument("--task", choices=TASKS, default="vis", help="default: %(default)s")
+    files.add_argument(
+        "--gt", metavar="FILE", help="json of the data set; vss, vos: list of videos"
+    )
+    files.add_argument("--gt-root", metavar="DIR", help="vps, vss, vos: masks of the data set")
+    files.add_argument("--results", metavar="JSON", help="results.json; vps: pred.json")
+    files.add_argument("--results-root", metavar="DIR", help="vps, vss, vos: <video>/<frame>.png")
+    files.add_argument("--submission", metavar="ZIP", help="check the results and pack them")
     model = parser.add_argument_group("run a model first")
     model.add_argument("--config-file", metavar="YAML")
     model.add_argument("--weights", metavar="FILE", help="default: MODEL.WEIGHTS of the config")
@@ -77,19 +88,30 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     )
     parser.set_defaults(num_machines=1, machine_rank=0, dist_url="auto")  # for engine.launch
     options = parser.parse_args(arguments)
-    by_files = bool(options.gt and options.results)
+    _check_usage(parser, options)
+    return options
+
+
+def _check_usage(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    by_files = bool(options.results or options.results_root)
     if by_files == bool(options.config_file) or (by_files and (options.weights or options.opts)):
         parser.error("give either --gt and --results, or --config-file (and --weights)")
+    if options.task != "vis" and (options.long_videos or options.explain is not None):
+        parser.error("--long-videos and --explain are for --task vis")
     if by_files and options.explain == "":
         parser.error("--explain needs the trace.jsonl that belongs to --results")
-    return options
+    if by_files:
+        lacking = [name for name in TASKS[options.task] if getattr(options, name) is None]
+        if lacking:
+            names = ", ".join("--" + name.replace("_", "-") for name in lacking)
+            parser.error(f"--task {options.task} needs {names}")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     options = parse_arguments(arguments)
     try:
-        figures = of_model(options) if options.config_file else {"": of_files(options)}
+        figures = of_model(options) if options.config_file else of_files(options)
         if options.json:  # before anything is printed: the reader of a pipe may leave early
             write_json(next(iter(figures.values())) if len(figures) == 1 else figures, options.json)
         for name, found in figures.items():
@@ -98,9 +120,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise SystemExit(f"error: {error}") from None
 
 
-def of_files(options: argparse.Namespace) -> dict[str, Any]:
-    """Scores --results against --gt."""
-    return score(options, options.gt, options.results)
+def of_files(options: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    """Scores the given files, or packs them."""
+    names = ("gt", "gt_root", "results", "results_root")
+    given = (getattr(options, name) for name in names)
+    files = ResultFiles(options.task, *(None if one is None else Path(one) for one in given))
+    return {"": score(options, files)} if deliver(options, files) else {}
 
 
 def of_model(options: argparse.Namespace) -> dict[str, dict[str, Any]]:
@@ -119,14 +144,23 @@ def of_model(options: argparse.Namespace) -> dict[str, dict[str, Any]]:
     register_datasets(cfg)
     figures = {}
     for name in cfg.DATASETS.TEST:
-        gt, _ = datasets.files(name)
-        results = Path(cfg.OUTPUT_DIR, "inference", name, "results.json")
-        print(f"{name}: {results}")
-        if has_annotations(gt):
+        folder = Path(cfg.OUTPUT_DIR, "inference", name)
+        files = ResultFiles.of_run(datasets.metadata(name), folder)
+        print(f"{name}: {files.results or files.results_root}")
+        if deliver(options, files):
             if options.explain is not None:
-                options.explain = results.with_name("trace.jsonl")
-            figures[name] = score(options, gt, results)
+                options.explain = folder / "trace.jsonl"
+            figures[name] = score(options, files)
     return figures
+
+
+def deliver(options: argparse.Namespace, files: ResultFiles) -> bool:
+    """Writes --submission; whether there are labels to score against, too."""
+    if not options.submission:
+        return not options.config_file or files.has_labels()
+    count = pack(files, options.submission, workers=options.workers)
+    print(f"{options.submission}: {count} files, ready for the server")
+    return files.has_labels()
 
 
 def infer(options: argparse.Namespace) -> None:
@@ -146,11 +180,9 @@ def infer(options: argparse.Namespace) -> None:
     evaluate(cfg, model)
 
 
-def score(options: argparse.Namespace, gt: str | Path, results: str | Path) -> dict[str, Any]:
-    """Scores one pair of files."""
-    return SCORERS[options.task](
-        gt,
-        results,
+def score(options: argparse.Namespace, files: ResultFiles) -> dict[str, Any]:
+    """Figures of results that lie on disk."""
+    return files.score(
         videos=None if options.videos is None else read_ids(options.videos),
         long_videos=None if options.long_videos is None else read_ids(options.long_videos),
         events=options.events,

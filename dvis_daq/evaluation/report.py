@@ -14,7 +14,32 @@ _PER_LINE = 6  # figures beside each other
 
 
 def table(figures: Mapping[str, Any]) -> str:
-    """The figures of `scoring.score` as text, AP and AR in percent."""
+    """The figures of any task as text, fractions in percent."""
+    return _tracks(figures) if "AP" in figures else _labels(figures)
+
+
+def _labels(figures: Mapping[str, Any]) -> str:
+    """Of the tasks whose results are label images."""
+    counts = ", ".join(f"{number} {name}" for name, number in figures["counts"].items())
+    plain = (int, float, type(None))
+    blocks = [counts, _grid({k: v for k, v in figures.items() if isinstance(v, plain)})]
+    if "per_class" in figures:
+        rows = {f"{row['name']} ({k})": row for k, row in figures["per_class"].items()}
+        columns = [
+            c for c in ("VPQ", "PQ1", "PQ8", "IoU") if all(c in row for row in rows.values())
+        ]
+        blocks.append(_rows("class (id)", rows, tuple(columns)))
+    if "events" in figures:
+        events = figures["events"]
+        videos = events["videos"].items()
+        rows = {f"videos with >= {share} ed ({len(v['video_ids'])})": v for share, v in videos}
+        rows = {f"ed things ({events['ed_things']})": {"VPQ": events["VPQ_ed"]}, **rows}
+        blocks.append(_rows("objects that", rows, ("VPQ",)))
+    return "\n\n".join(blocks)
+
+
+def _tracks(figures: Mapping[str, Any]) -> str:
+    """Of `scoring.score`."""
     counts = figures["counts"]
     blocks = [
         f"{counts['videos']} videos, {counts['objects']} objects (and {counts['crowd']} crowd), "
@@ -55,8 +80,9 @@ def _grid(figures: Mapping[str, float | None]) -> str:
     lines = []
     for start in range(0, len(names), _PER_LINE):
         part = names[start : start + _PER_LINE]
-        lines.append("".join(f"{name:>11}" for name in part))
-        lines.append("".join(f"{percent(figures[name]):>11}" for name in part))
+        width = max(11, *(len(name) + 2 for name in part))
+        lines.append("".join(f"{name:>{width}}" for name in part))
+        lines.append("".join(f"{percent(figures[name]):>{width}}" for name in part))
     return "\n".join(lines)
 
 

@@ -28,9 +28,9 @@ def has_annotations(path: str | Path) -> bool:
     return isinstance(data, dict) and bool(data.get("annotations"))
 
 
-def read_ground_truth(path: str | Path) -> GroundTruth:
+def read_ground_truth(path: str | Path, *, labelled: bool = True) -> GroundTruth:
     """Reads an annotation json; see `parse_ground_truth`."""
-    return parse_ground_truth(_load(path), str(path))
+    return parse_ground_truth(_load(path), str(path), labelled=labelled)
 
 
 def _load(path: str | Path) -> Any:
@@ -40,18 +40,22 @@ def _load(path: str | Path) -> Any:
         raise ValueError(f"{path} is not a json file: {error}") from None
 
 
-def parse_ground_truth(data: dict[str, Any], source: str = "ground truth") -> GroundTruth:
+def parse_ground_truth(
+    data: dict[str, Any], source: str = "ground truth", *, labelled: bool = True
+) -> GroundTruth:
     """Checks the content of an annotation json.
 
     Args:
         data: with the lists `videos`, `categories` and `annotations`.
         source: file name, for messages.
+        labelled: whether annotations are needed; without them only videos and categories are
+            read.
 
     Raises:
         ValueError: no annotations (test sets: `null`, [] or a missing key), a missing field,
             ids that are double or unknown, masks of another number or size than the video's.
     """
-    if not isinstance(data, dict) or not data.get("annotations"):
+    if not isinstance(data, dict) or (labelled and not data.get("annotations")):
         raise ValueError(
             f"{source} has no annotations, so nothing can be scored against it; "
             "submit the results to the server of the data set or use a labelled split"
@@ -65,7 +69,7 @@ def parse_ground_truth(data: dict[str, Any], source: str = "ground truth") -> Gr
         number = _integer(entry, "id", place)
         _add_once(categories, number, str(entry.get("name", number)), place)
     tracks: dict[int, ObjectTrack] = {}
-    for place, entry in _entries(data, "annotations", source):
+    for place, entry in _entries(data, "annotations", source) if labelled else ():
         track = _object_track(entry, place, videos, categories)
         _add_once(tracks, track.id, track, place)
     truth = GroundTruth(
@@ -98,18 +102,10 @@ def parse_results(
     return tracks
 
 
-def read_ids(text: str) -> list[int]:
-    """Video ids, given as "3,17,20" or as the name of a file with ids (text or a json list).
-
-    Raises:
-        ValueError: neither a file nor whole numbers.
-    """
+def read_ids(text: str) -> list[str]:
+    """Video ids or names, as "3,17,20" or the name of a file with them (text or a json list)."""
     content = Path(text).read_text(encoding="utf-8") if Path(text).is_file() else text
-    words = re.split(r"[\s,\[\]]+", content.strip("[], \n\r\t"))
-    try:
-        return [int(word) for word in words]
-    except ValueError as error:
-        raise ValueError(f"'{text}' is no file and no list of video ids: {error}") from None
+    return re.split(r"[\s,\[\]\"]+", content.strip('"[], \n\r\t'))
 
 
 def _stream(path: Path) -> Iterator[tuple[int, Any]]:

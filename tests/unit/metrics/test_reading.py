@@ -182,10 +182,16 @@ def test_restrict() -> None:
 
 @pytest.mark.parametrize("text", ["3,17, 20", "[3, 17, 20]", "3\n17\n20\n"])
 def test_ids(tmp_path: Path, text: str) -> None:
-    assert read_ids(text) == [3, 17, 20]
-    assert read_ids(str(written(tmp_path, "ids.txt", text))) == [3, 17, 20]
+    assert read_ids(text) == ["3", "17", "20"]
+    assert read_ids(str(written(tmp_path, "ids.txt", text))) == ["3", "17", "20"]
 
 
-def test_ids_that_are_none() -> None:
-    with pytest.raises(ValueError, match=r"'long\.txt' is no file and no list"):
-        read_ids("long.txt")
+def test_names(tmp_path: Path) -> None:
+    names = ["0_clip611", "12-a"]
+    assert read_ids("0_clip611, 12-a") == names
+    assert read_ids(str(written(tmp_path, "names.json", json.dumps(names)))) == names
+
+
+def test_videos_are_read_without_labels() -> None:
+    data = annotations(length=2) | {"annotations": None}
+    assert parse_ground_truth(data, labelled=False).tracks == ()
