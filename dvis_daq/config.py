@@ -141,6 +141,7 @@ def _check_fixed_frames(inputs: CfgNode) -> None:
         "INPUT.RANDOM_FLIP": inputs.RANDOM_FLIP != "none",
         "INPUT.CROP.ENABLED": inputs.CROP.ENABLED,
         "INPUT.COLOR": any(inputs.COLOR.values()),
+        "INPUT.LSJ.ENABLED": inputs.LSJ.ENABLED,
     }
     if any(changes.values()):
         keys = ", ".join(key for key, changed in changes.items() if changed)
@@ -321,6 +322,13 @@ def _add_input(cfg: CfgNode) -> None:
     color.CONTRAST = 0.0
     color.SATURATION = 0.0
 
+    # Large-scale jitter in place of crop and resize, of videos and of still images alike.
+    lsj = cfg.INPUT.LSJ = CfgNode()
+    lsj.ENABLED = False
+    lsj.SIZE = 1024  # side of the square that comes out, pixels
+    lsj.MIN_SCALE = 0.1  # a clip is fitted into SIZE times a factor of this range, drawn once
+    lsj.MAX_SCALE = 2.0
+
     pseudo = cfg.INPUT.PSEUDO = CfgNode()  # clips made from one image (COCO joint training)
     pseudo.ROTATION = 15.0  # degrees; angles of a clip are sorted, so the image turns smoothly
     pseudo.MIN_SIZE_TRAIN = [480, 512, 544, 576, 608, 640, 672, 704, 736, 768]
@@ -331,8 +339,11 @@ def _add_input(cfg: CfgNode) -> None:
 
 def _add_datasets(cfg: CfgNode) -> None:
     cfg.DATASETS.RATIO = []  # relative weight of each data set in DATASETS.TRAIN; empty: equal
-    # Data sets defined here, no source edit needed. Each entry is a mapping: NAME, TASK (vis),
-    # JSON (file), IMAGES (root folder); relative paths start at the working directory.
+    # Data sets defined here, no source edit needed. Each entry is a mapping with NAME, TASK and
+    #   vis, image: JSON, IMAGES, for joint training MAP (a released map, or {name: name, ...})
+    #   vps: JSON, IMAGES, MASKS     vss: SPLIT, IMAGES, may have CATEGORIES
+    #   vos: JSON, IMAGES, may have MASKS
+    # Relative paths start at the working directory. docs/data.md has the formats.
     cfg.DATASETS.CUSTOM = []
 
 

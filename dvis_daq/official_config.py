@@ -39,7 +39,7 @@ INERT = Ignored("declared or read by the released code, without effect")
 KNOWN = Ignored("follows from the data set's own entry")
 DERIVED = Ignored("translated by _derive")
 OTHER_MODEL = Ignored("belongs to models that are not part of this family")
-LSJ = Ignored("large-scale jitter is off in every released file and cannot run as released")
+LSJ = Ignored("sizes of large-scale jitter, which is off; INPUT.LSJ_AUG has its own")
 
 OFFICIAL_KEYS: dict[str, Rule] = {
     "DATASETS.DATASET_NEED_MAP": KNOWN,
@@ -51,10 +51,10 @@ OFFICIAL_KEYS: dict[str, Rule] = {
     "INPUT.CROP.SINGLE_CATEGORY_MAX_AREA": Only(1.0),
     "INPUT.DATASET_MAPPER_NAME": INERT,
     "INPUT.IMAGE_SIZE": LSJ,
-    "INPUT.LSJ_AUG.ENABLED": Only(False),
-    "INPUT.LSJ_AUG.IMAGE_SIZE": LSJ,
-    "INPUT.LSJ_AUG.MAX_SCALE": LSJ,
-    "INPUT.LSJ_AUG.MIN_SCALE": LSJ,
+    "INPUT.LSJ_AUG.ENABLED": DERIVED,
+    "INPUT.LSJ_AUG.IMAGE_SIZE": DERIVED,
+    "INPUT.LSJ_AUG.MAX_SCALE": DERIVED,
+    "INPUT.LSJ_AUG.MIN_SCALE": DERIVED,
     "INPUT.MAX_SCALE": LSJ,
     "INPUT.MIN_SCALE": LSJ,
     "INPUT.PSEUDO.AUGMENTATIONS": Only(["rotation"]),
@@ -213,6 +213,11 @@ def _derive(released: Mapping[str, Any]) -> dict[str, Any]:
     classes = released.get("MODEL.SEM_SEG_HEAD.NUM_CLASSES")
     if classes is not None:
         ours["MODEL.SEM_SEG_HEAD.NUM_THINGS"] = VIPSEG_THINGS if classes == 124 else classes
+    if released.get("INPUT.LSJ_AUG.ENABLED"):
+        names = {"ENABLED": "ENABLED", "IMAGE_SIZE": "SIZE", "MIN_SCALE": "MIN_SCALE",
+                 "MAX_SCALE": "MAX_SCALE"}  # fmt: skip
+        given = {f"INPUT.LSJ.{new}": f"INPUT.LSJ_AUG.{old}" for old, new in names.items()}
+        ours |= {new: released[old] for new, old in given.items() if old in released}
     if architecture in ("MinVIS", "CTMinVIS"):
         ours["TEST.MAX_INSTANCES"] = 10  # fixed there, whatever MAX_NUM says
     if architecture.startswith("DVIS_DAQ"):

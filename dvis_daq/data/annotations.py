@@ -49,6 +49,9 @@ class TargetSource(Protocol):
             The objects with a pixel in at least one frame of the clip, sorted by id.
         """
 
+    def mapped(self, table: np.ndarray) -> TargetSource:
+        """With class table[k] in place of k; what has a negative entry is left out."""
+
 
 @dataclass(frozen=True)
 class EncodedTracks:

@@ -109,7 +109,8 @@ def class_table(
         names = {name: name for name in source}
     unknown = sorted((set(names) - set(source)) | (set(names.values()) - set(target)))
     if unknown:
-        raise ValueError(f"classes that the map names do not exist: {', '.join(unknown[:5])}")
+        names_text = ", ".join(unknown[:5])
+        raise ValueError(f"no classes {names_text}, which the MAP of the first names; correct it")
     place = {name: k for k, name in enumerate(target)}
     mapped = [place[names[name]] if name in names else UNMAPPED for name in source]
     return np.array(mapped, dtype=np.int64)

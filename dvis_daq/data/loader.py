@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from detectron2.config import CfgNode
 from detectron2.data import build_detection_test_loader, build_detection_train_loader
@@ -15,7 +16,9 @@ from torch.utils.data import DataLoader
 
 from dvis_daq.data import datasets
 from dvis_daq.data.annotations import Record
+from dvis_daq.data.classes import class_table
 from dvis_daq.data.mapper import ClipMapper, VideoMapper
+from dvis_daq.data.pseudo import StillMapper
 from dvis_daq.data.sampling import ClipSampling
 from dvis_daq.data.stream import ClipDataset, ClipSampler, MixedLoader, RecordStore
 from dvis_daq.data.transforms import (
@@ -23,6 +26,7 @@ from dvis_daq.data.transforms import (
     ColorJitter,
     Compose,
     HorizontalFlip,
+    LargeScaleJitter,
     RandomCrop,
     ResizeShortestEdge,
     Sometimes,
@@ -48,8 +52,9 @@ def build_train_loader(cfg: CfgNode, start: int = 0) -> Iterable[list[dict[str, 
     """Endless batches of training clips, this process's share of `SOLVER.IMS_PER_BATCH`.
 
     Several data sets are mixed: each batch comes from one of `DATASETS.TRAIN`, drawn with the
-    weights `DATASETS.RATIO`. Clips depend on `SEED` and their position in the stream alone, so
-    a resumed run goes on where it was (exactly so unless batches are grouped by aspect ratio).
+    weights `DATASETS.RATIO`; their classes become those of the last one. Clips depend on `SEED`
+    and their position in the stream alone, so a resumed run goes on where it was (exactly so
+    unless batches are grouped by aspect ratio).
 
     Args:
         start: batches that the run has consumed before.
@@ -62,23 +67,31 @@ def build_train_loader(cfg: CfgNode, start: int = 0) -> Iterable[list[dict[str, 
     if not names:
         raise ValueError("DATASETS.TRAIN is empty; name at least one data set")
     _check_batch(cfg)
+    _check_classes(names[-1], cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES)
     seed = cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed()
-    mapper = ClipMapper(
-        sampling=clip_sampling(cfg),
-        transform=train_transform(cfg),
-        skip_empty_first=cfg.INPUT.CLIP.SKIP_EMPTY_FIRST,
-    )
     sources = []
     for i, name in enumerate(names):
-        records = _training_records(cfg, name)
+        records = _training_records(cfg, name, target=names[-1])
+        mapper = train_mapper(cfg, datasets.metadata(name).task)
         dataset = ClipDataset(RecordStore(records), mapper, (seed, CLIPS, i), name)
         grouped = cfg.DATALOADER.ASPECT_RATIO_GROUPING and _both_aspects(records)
         sources.append(partial(_source, cfg, dataset, (seed, ORDER, i), grouped))
-    _check_classes(names, cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES)
     if len(sources) == 1:
         return sources[0](start)
     weights = list(cfg.DATASETS.RATIO) or [1.0] * len(names)
     return MixedLoader(sources, weights, (seed, MIX), start)
+
+
+def train_mapper(cfg: CfgNode, task: str) -> ClipMapper | StillMapper:
+    """What makes clips of a data set: `INPUT`, and `INPUT.PSEUDO` for still images."""
+    skip_empty_first = cfg.INPUT.CLIP.SKIP_EMPTY_FIRST
+    if task != "image":
+        return ClipMapper(clip_sampling(cfg), train_transform(cfg), skip_empty_first)
+    degrees = cfg.INPUT.PSEUDO.ROTATION
+    if cfg.SOLVER.CACHE_SEGMENTER and degrees:
+        raise ValueError("SOLVER.CACHE_SEGMENTER: images must not turn; INPUT.PSEUDO.ROTATION 0")
+    frames = cfg.INPUT.CLIP.FRAMES
+    return StillMapper(frames, still_transform(cfg), degrees, skip_empty_first)
 
 
 def build_test_loader(cfg: CfgNode, name: str, *, labelled: bool = False) -> DataLoader:
@@ -109,23 +122,34 @@ def clip_sampling(cfg: CfgNode) -> ClipSampling:
 def train_transform(cfg: CfgNode) -> Compose:
     """Crop (half of the clips), resize, flip (half of them), colour: `INPUT`."""
     options = cfg.INPUT
-    steps: list[ClipTransform] = []
-    if options.CROP.ENABLED:
-        crop = Compose(
-            [
-                ResizeShortestEdge(options.CROP.RESIZE, CROP_MAX_SIZE),
-                RandomCrop(options.CROP.TYPE, options.CROP.SIZE),
-            ]
-        )
-        steps.append(Sometimes(crop, CROP_PROBABILITY))
     sampling = _choice(cfg, "MIN_SIZE_TRAIN_SAMPLING", ("choice", "range"))
-    steps.append(
-        ResizeShortestEdge(options.MIN_SIZE_TRAIN, options.MAX_SIZE_TRAIN, span=sampling == "range")
+    resize = ResizeShortestEdge(
+        options.MIN_SIZE_TRAIN, options.MAX_SIZE_TRAIN, span=sampling == "range"
     )
+    return _augmentation(cfg, crop=options.CROP.ENABLED, resize=resize)
+
+
+def still_transform(cfg: CfgNode) -> Compose:
+    """The same with the switches and sizes of `INPUT.PSEUDO`."""
+    options = cfg.INPUT.PSEUDO
+    resize = ResizeShortestEdge(options.MIN_SIZE_TRAIN, options.MAX_SIZE_TRAIN)
+    return _augmentation(cfg, crop=options.CROP.ENABLED, resize=resize)
+
+
+def _augmentation(cfg: CfgNode, *, crop: bool, resize: ResizeShortestEdge) -> Compose:
+    options = cfg.INPUT
+    flip: list[ClipTransform] = []
     if _choice(cfg, "RANDOM_FLIP", ("horizontal", "none")) == "horizontal":
-        steps.append(Sometimes(HorizontalFlip(), FLIP_PROBABILITY))
-    color = options.COLOR
-    steps.append(ColorJitter(color.BRIGHTNESS, color.CONTRAST, color.SATURATION))
+        flip = [Sometimes(HorizontalFlip(), FLIP_PROBABILITY)]
+    color = ColorJitter(options.COLOR.BRIGHTNESS, options.COLOR.CONTRAST, options.COLOR.SATURATION)
+    if options.LSJ.ENABLED:
+        lsj = options.LSJ
+        return Compose([*flip, color, LargeScaleJitter(lsj.SIZE, lsj.MIN_SCALE, lsj.MAX_SCALE)])
+    steps: list[ClipTransform] = [resize, *flip, color]
+    if crop:
+        first = ResizeShortestEdge(options.CROP.RESIZE, CROP_MAX_SIZE)
+        window = RandomCrop(options.CROP.TYPE, options.CROP.SIZE)
+        steps.insert(0, Sometimes(Compose([first, window]), CROP_PROBABILITY))
     return Compose(steps)
 
 
@@ -153,8 +177,11 @@ def _source(
     )
 
 
-def _training_records(cfg: CfgNode, name: str) -> list[Record]:
+def _training_records(cfg: CfgNode, name: str, target: str) -> list[Record]:
     records = datasets.load(name)
+    table = _class_table(name, target)
+    if table is not None:
+        records = [{**r, "targets": r["targets"].mapped(table)} for r in records]
     if cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS:
         kept = [r for r in records if not r["targets"].is_empty(range(r["length"]))]
         logger.info("%s: %d videos, %d of them annotated", name, len(records), len(kept))
@@ -162,6 +189,18 @@ def _training_records(cfg: CfgNode, name: str) -> list[Record]:
     if not records:
         raise ValueError(f"data set '{name}' has no annotated video; is it a test split?")
     return records
+
+
+def _class_table(name: str, target: str) -> np.ndarray | None:
+    """Class in data set `target` of each class of `name`, None where they are the same."""
+    classes, wanted = datasets.metadata(name).classes, datasets.metadata(target).classes
+    if classes == wanted:
+        return None
+    try:
+        return class_table(classes, wanted, datasets.source(name).class_map)
+    except ValueError as error:
+        message = f"data sets '{name}' and '{target}' are trained together but have {error}"
+        raise ValueError(message) from None
 
 
 def _both_aspects(records: list[Record]) -> bool:
@@ -177,23 +216,14 @@ def _check_batch(cfg: CfgNode) -> None:
         raise ValueError(f"INPUT.FORMAT is {cfg.INPUT.FORMAT}; images are always given as RGB")
 
 
-def _check_classes(names: list[str], num_classes: int) -> None:
-    """Refuses data sets with other classes than the last one, or more than the model has."""
-    target = datasets.metadata(names[-1]).classes
-    if len(target) > num_classes:
+def _check_classes(target: str, num_classes: int) -> None:
+    """Refuses a data set with more classes than the model has."""
+    found = len(datasets.metadata(target).classes)
+    if found > num_classes:
         raise ValueError(
-            f"data set '{names[-1]}' has {len(target)} classes, the model "
-            f"{num_classes}; set MODEL.SEM_SEG_HEAD.NUM_CLASSES {len(target)}"
+            f"data set '{target}' has {found} classes, the model {num_classes}; set "
+            f"MODEL.SEM_SEG_HEAD.NUM_CLASSES {found}"
         )
-    for name in names[:-1]:
-        classes = datasets.metadata(name).classes
-        if classes != target:
-            odd = sorted(set(classes) ^ set(target))[:5]
-            raise ValueError(
-                f"data sets '{name}' and '{names[-1]}' are trained together but have other "
-                f"classes ({', '.join(odd) or 'another order'}); give both jsons the same "
-                "categories"
-            )
 
 
 def _choice(cfg: CfgNode, key: str, known: tuple[str, ...]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -47,6 +47,7 @@ class ClipMapper:
         size = (record["height"], record["width"])
         plan = self.transform.draw(Plan.start(size), rng)
         targets = source.read(frames, plan.grid())
+        targets = replace(targets, masks=plan.pad_masks(targets.masks))
         if len(targets) == 0 or (self.skip_empty_first and not targets.masks[:, 0].any()):
             return None
         names = record["file_names"]

@@ -7,7 +7,7 @@ of its segment, R + 256 G + 65536 B, 0 for void. A segment keeps its id over the
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +71,9 @@ class PanopticFrames:
             masks=torch.from_numpy(masks if kept.all() else masks[kept]),
             ids=torch.from_numpy(ids),
         )
+
+    def mapped(self, table: np.ndarray) -> PanopticFrames:
+        return replace(self, labels=np.append(table, CROWD)[self.labels])
 
     def _segments(self, frame: int) -> tuple[np.ndarray, np.ndarray]:
         """Ids and labels of one frame."""

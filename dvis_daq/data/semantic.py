@@ -8,7 +8,7 @@ has no ground truth.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -34,12 +34,22 @@ class SemanticFrames:
     Attributes:
         files: T PNGs; none for a video without ground truth.
         size: (height, width) of the frames in pixels.
-        ids: (K,) int64 id of each class.
+        ids: (K,) int64 id of each class in the data set.
+        table: (256,) uint8 class index by value of a PNG; `IGNORE_LABEL` or `UNKNOWN` for none.
     """
 
     files: tuple[str, ...]
     size: Size
     ids: np.ndarray
+    table: np.ndarray
+
+    @classmethod
+    def of(cls, files: tuple[str, ...], size: Size, ids: np.ndarray) -> SemanticFrames:
+        """PNGs with id + 1 of each pixel's class."""
+        table = np.full(256, UNKNOWN, dtype=np.uint8)
+        table[ids + 1] = np.arange(len(ids))
+        table[list(IGNORED)] = IGNORE_LABEL
+        return cls(files, size, ids, table)
 
     def is_empty(self, frames: Sequence[int]) -> bool:
         return not self.files  # what a PNG shows is known when it is read
@@ -62,18 +72,24 @@ class SemanticFrames:
             ids=torch.from_numpy(self.ids[present]),
         )
 
+    def mapped(self, table: np.ndarray) -> SemanticFrames:
+        kept = np.flatnonzero(table >= 0)
+        ids = np.full(table.max(initial=-1) + 1, -1)
+        ids[table[kept]] = self.ids[kept]
+        known = self.table < len(self.ids)
+        entries = self.table.copy()
+        entries[known] = np.where(table < 0, IGNORE_LABEL, table)[self.table[known]]
+        return replace(self, ids=ids, table=entries)
+
     def labels(self, frame: int, grid: Grid | None = None) -> np.ndarray:
         """(H, W) uint8 class index of each pixel, `IGNORE_LABEL` where it has none."""
         values = read_labels(self.files[frame], self.size)
         if values.ndim != 2 or values.dtype != np.uint8:
             message = f"{self.files[frame]}: expected one byte a pixel (8-bit grey or palette)"
             raise BrokenDataError(message)
-        table = np.full(256, UNKNOWN, dtype=np.uint8)
-        table[self.ids + 1] = np.arange(len(self.ids))
-        table[list(IGNORED)] = IGNORE_LABEL
-        labels = table[values if grid is None else values[grid.rows][:, grid.columns]]
+        labels = self.table[values if grid is None else values[grid.rows][:, grid.columns]]
         if (labels == UNKNOWN).any():
-            odd = sorted(set(np.unique(values).tolist()) - {*IGNORED, *(self.ids + 1).tolist()})
+            odd = np.unique(values[self.table[values] == UNKNOWN])
             raise BrokenDataError(
                 f"{self.files[frame]}: value {odd[0]} is no class (id + 1), nor 0 or 255; correct "
                 "the mask, or name the classes by CATEGORIES"
@@ -133,5 +149,5 @@ def _record(name: str, folder: Path, ids: np.ndarray) -> Record:
         "width": size[1],
         "length": len(frames),
         "file_names": [str(frame) for frame in frames],
-        "targets": SemanticFrames(files, size, ids),
+        "targets": SemanticFrames.of(files, size, ids),
     }

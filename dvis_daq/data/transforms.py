@@ -17,9 +17,12 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 from torch import Tensor
+from torch.nn.functional import pad
 from torchvision.transforms.v2 import functional as F
 
 Size = tuple[int, int]  # (height, width) in pixels
+
+PADDING = 128  # grey beside an image that does not fill its frame
 
 CROP_TYPES = ("absolute", "absolute_range", "relative", "relative_range")
 
@@ -44,6 +47,7 @@ class Plan:
         top, left, height, width: the window of the original frame that is seen, in pixels.
         mirrored: left and right are swapped.
         colors: what is done to the resized image, in this order.
+        canvas: size of the grey frame that the image lies in, at its top left; None: no border.
     """
 
     size: Size
@@ -53,6 +57,7 @@ class Plan:
     width: float
     mirrored: bool = False
     colors: tuple[Callable[[Tensor], Tensor], ...] = ()
+    canvas: Size | None = None
 
     @classmethod
     def start(cls, size: Size) -> Plan:
@@ -79,6 +84,10 @@ class Plan:
     def flipped(self) -> Plan:
         return replace(self, mirrored=not self.mirrored)
 
+    def padded(self, canvas: Size) -> Plan:
+        """Fills what comes out so far up to `canvas`; to be the last of all steps."""
+        return replace(self, canvas=canvas)
+
     def colored(self, color: Callable[[Tensor], Tensor]) -> Plan:
         return replace(self, colors=(*self.colors, color))
 
@@ -92,16 +101,30 @@ class Plan:
             image = image.flip(-1)
         for color in self.colors:
             image = color(image)
-        return image
+        return self._bordered(image, PADDING)
+
+    def pad_masks(self, masks: Tensor) -> Tensor:
+        """Gives (..., h, w) bool masks that were read on `grid` the border of the images."""
+        return self._bordered(masks, False)
 
     def grid(self) -> Grid:
-        """The pixel of the original frame that each pixel shows: the nearest to its centre."""
+        """The pixel of the original frame that each pixel shows: the nearest to its centre.
+
+        The border is no part of it, see `pad_masks`.
+        """
         rows, columns = (
             window.start + ((np.arange(side) + 0.5) * (window.stop - window.start) // side)
             for window, side in zip(self._window(), self.size, strict=True)
         )
         columns = columns[::-1] if self.mirrored else columns
         return Grid(rows.astype(np.int64), columns.astype(np.int64))
+
+    def _bordered(self, pixels: Tensor, value: int) -> Tensor:
+        """Fills (..., h, w) up to the canvas, at the right and the bottom."""
+        if self.canvas is None:
+            return pixels
+        height, width = self.canvas
+        return pad(pixels, (0, width - self.size[1], 0, height - self.size[0]), value=value)
 
     def _window(self) -> tuple[slice, slice]:
         """The window in whole pixels, at least one."""
@@ -160,6 +183,35 @@ class ResizeShortestEdge:
         else:
             edge = int(rng.choice(self.sizes))
         return plan.resized(shortest_edge(plan.size, edge, self.max_size))
+
+
+@dataclass(frozen=True)
+class LargeScaleJitter:
+    """Scales the clip a lot, then shows one square of it, filled up where the clip is smaller.
+
+    Attributes:
+        size: side of the square, pixels.
+        min_scale, max_scale: the clip fits in a square of `size` times a factor uniform in this
+            range.
+    """
+
+    size: int
+    min_scale: float
+    max_scale: float
+
+    def __post_init__(self) -> None:
+        if not (self.size >= 1 and 0 < self.min_scale <= self.max_scale):
+            raise ValueError(f"needs size >= 1 and 0 < min_scale <= max_scale: {self}")
+
+    def draw(self, plan: Plan, rng: np.random.Generator) -> Plan:
+        scale = self.size * rng.uniform(self.min_scale, self.max_scale) / max(plan.size)
+        plan = plan.resized(tuple(max(1, int(side * scale + 0.5)) for side in plan.size))
+        shown = tuple(min(side, self.size) for side in plan.size)
+        top, left = (
+            int(rng.integers(side - part, endpoint=True))
+            for side, part in zip(plan.size, shown, strict=True)
+        )
+        return plan.cropped(top, left, shown).padded((self.size, self.size))
 
 
 @dataclass(frozen=True)
