@@ -124,6 +124,7 @@ def _validate(cfg: CfgNode) -> None:
     _one_of(cfg.MODEL.TRACKER.NOISE.MODE, "MODEL.TRACKER.NOISE.MODE", ("none", "rs", "wa", "cc"))
     for key, choices in ANCHOR_CHOICES.items():
         _one_of(cfg.MODEL.TRACKER.ANCHORS[key], f"MODEL.TRACKER.ANCHORS.{key}", choices)
+    _one_of(cfg.SOLVER.NON_FINITE, "SOLVER.NON_FINITE", ("stop", "skip"))
     _one_of(cfg.SOLVER.PRECISION, "SOLVER.PRECISION", ("fp32", "bf16", "fp16"))
     if cfg.SOLVER.CACHE_SEGMENTER:
         _check_fixed_frames(cfg.INPUT)
@@ -292,6 +293,9 @@ def _add_training(cfg: CfgNode) -> None:
     solver.BACKBONE_MULTIPLIER = 0.1  # learning rate of the backbone over that of the rest
     solver.PRECISION = "fp32"  # fp32 | bf16 | fp16
     solver.ACCUMULATION = 1  # batches a step
+    # A loss, matching cost or gradient that is not finite: stop, or skip the step (and go on)
+    solver.NON_FINITE = "stop"
+    solver.KEEP_CHECKPOINTS = 5  # newest model_<iteration>.pth that stay; 0: all
     # Keep the frozen segmenter's outputs of every training frame in memory. Frames must always
     # look the same: one size, no crop, flip or colour (checked).
     solver.CACHE_SEGMENTER = False
@@ -349,6 +353,8 @@ def _add_datasets(cfg: CfgNode) -> None:
 
 def _add_test(cfg: CfgNode) -> None:
     cfg.TEST.MAX_INSTANCES = 20  # (track, class) pairs reported a video
+    # Figure by which model_best.pth is kept, e.g. "segm/AP"; "": the first of the first data set.
+    cfg.TEST.BEST = ""
     cfg.TEST.WINDOW = 5  # frames that pass the segmenter at once
     # Show the mask of a track in frames in which it was not seen but is within its patience, as
     # released. False leaves them out: fewer ghosts.

@@ -2,9 +2,12 @@
 """Trains a model, or evaluates one with --eval-only."""
 
 import argparse
+import shlex
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a plain checkout
 
@@ -18,11 +21,13 @@ from detectron2.utils import comm
 import dvis_daq.recipes  # noqa: F401  registers the methods
 from dvis_daq.checkpoint import load_weights
 from dvis_daq.config import ConfigError, get_config
+from dvis_daq.engine.errors import Interrupted, TrainingError
 from dvis_daq.engine.evaluate import evaluate
 from dvis_daq.engine.export import export_weights
-from dvis_daq.engine.launch import check_processes, run
+from dvis_daq.engine.launch import check_processes, restarted, run
+from dvis_daq.engine.replay import replay
 from dvis_daq.engine.setup import build_model, one_line_errors, setup
-from dvis_daq.engine.trainer import Trainer, TrainingError
+from dvis_daq.engine.trainer import Trainer
 
 EXAMPLES = """
 examples:
@@ -42,19 +47,34 @@ def main(args: argparse.Namespace) -> None:
     """One process of the run."""
     cfg = get_config(args.config_file, args.opts)
     with one_line_errors():
+        if args.replay:
+            print(replay(cfg, Path(args.replay)))
+            return
         setup(cfg, args)
         if args.eval_only:
             evaluate_weights(cfg)
             return
         trainer = Trainer(cfg)
-        trainer.prepare(resume=args.resume)
+        trainer.prepare(resume=args.resume or restarted())
     try:
         trainer.train()
     except TrainingError as error:
         raise SystemExit(f"error: {error}") from None
+    except Interrupted as stop:
+        say_goodbye(stop)
     if comm.is_main_process():
         target = Path(cfg.OUTPUT_DIR, "model_final.safetensors")
         export_weights(cfg, trainer.checkpointer.model, target)
+
+
+def say_goodbye(stop: Interrupted) -> NoReturn:
+    """Says how to go on, and ends with the status that a shell gives to this signal."""
+    if comm.is_main_process():
+        words = [arg for arg in sys.argv[1:] if arg != "--resume"]
+        command = shlex.join(["python", sys.argv[0], "--resume", *words])
+        name = signal.Signals(stop.signal_number).name
+        print(f"stopped by {name}; saved {stop.saved}\nto go on: {command}", file=sys.stderr)
+    sys.exit(128 + stop.signal_number)
 
 
 def evaluate_weights(cfg: CfgNode) -> None:
@@ -71,6 +91,11 @@ def parse_args(argv: Sequence[str]) -> argparse.Namespace:
     parser = default_argument_parser(epilog=EXAMPLES)
     parser.description = __doc__
     parser.set_defaults(dist_url="auto")
+    parser.add_argument(
+        "--replay",
+        metavar="FILE",
+        help="repeat a training step from the dump in OUTPUT_DIR/non_finite and say where it fails",
+    )
     args = parser.parse_args(argv)
     if not args.config_file:
         parser.error("--config-file is required, e.g. configs/synthetic/MinVIS.yaml")

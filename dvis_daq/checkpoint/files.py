@@ -116,8 +116,18 @@ def write_atomically(path: Path, write: Callable[[io.BufferedWriter], Any]) -> N
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+        _flush_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _flush_folder(folder: Path) -> None:
+    """Makes a rename survive a loss of power."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 # What the readers raise on bytes that are no checkpoint; unpickling noise can raise any of these.

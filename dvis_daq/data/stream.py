@@ -9,11 +9,12 @@ from __future__ import annotations
 import itertools
 import logging
 import pickle
+import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset, Sampler, get_worker_info
 
 from dvis_daq.data.annotations import Record
 
@@ -89,6 +90,7 @@ class ClipDataset(Dataset):
         Raises:
             ValueError: nothing is found in `MAX_DRAWS` tries.
         """
+        _outlive_signals()
         rng = np.random.default_rng([*self.seed, draw.position])
         index = draw.record
         for _ in range(MAX_DRAWS):
@@ -100,6 +102,13 @@ class ClipDataset(Dataset):
             f"data set '{self.name}': {MAX_DRAWS} clips in a row show no object; look at it with "
             "tools/dataset.py stats, and at INPUT.CROP and INPUT.CLIP.SKIP_EMPTY_FIRST"
         )
+
+
+def _outlive_signals() -> None:
+    """A signal to all processes of a run must not take the data away from its last step."""
+    if get_worker_info() is not None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
 
 
 class ClipSampler(Sampler[Draw]):

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
 
 import torch
 import torch.distributed as dist
+import torch.multiprocessing as mp
 from detectron2.engine import launch
 from detectron2.utils import comm
+from torch.distributed.elastic.multiprocessing.errors import record
 
 from dvis_daq.config import ConfigError
 
@@ -32,7 +39,53 @@ def run(
         _run_under_torchrun(main, args, device)
         return
     count = max(args.num_gpus, 1)
-    launch(main, count, args.num_machines, args.machine_rank, args.dist_url, args=(args,))
+    if count * args.num_machines == 1:
+        main(args)
+        return
+    with _signals_passed_on():
+        try:
+            launch(main, count, args.num_machines, args.machine_rank, args.dist_url, args=(args,))
+        except mp.ProcessExitedException as error:
+            raise SystemExit(_farewell(error)) from None
+        except mp.ProcessRaisedException as error:
+            raise SystemExit(
+                f"error: one process failed and the others were ended.{error}"
+            ) from None
+
+
+def restarted() -> bool:
+    """Whether torchrun has started this process anew after a failure."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0
+
+
+@contextmanager
+def _signals_passed_on() -> Iterator[None]:
+    """The processes of a run decide when to end; the one that started them waits for them."""
+
+    def pass_on(number: int, _: FrameType | None) -> None:
+        for child in multiprocessing.active_children():
+            if child.pid:
+                os.kill(child.pid, number)
+
+    before: dict[int, Any] = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)}
+    for number in before:
+        signal.signal(number, pass_on)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _farewell(error: mp.ProcessExitedException) -> int | str:
+    """Exit status of the run after that of one of its processes, or words where it left none."""
+    if error.exit_code >= 0:
+        return error.exit_code
+    hint = " (out of memory?)" if error.exit_code == -signal.SIGKILL else ""
+    return (
+        f"error: process {error.error_index} of the run was ended by {error.signal_name}{hint}, "
+        "and the others with it; go on from the last checkpoint with --resume"
+    )
 
 
 def check_processes(num_gpus: int, device: str) -> None:
@@ -67,8 +120,6 @@ def _run_under_torchrun(
     if device != "cpu":
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     dist.init_process_group("gloo" if device == "cpu" else "nccl")
-    try:
-        comm.create_local_process_group(int(os.environ["LOCAL_WORLD_SIZE"]))
-        main(args)
-    finally:
-        dist.destroy_process_group()
+    comm.create_local_process_group(int(os.environ["LOCAL_WORLD_SIZE"]))
+    record(main)(args)  # torchrun shows the traceback of the process that failed first
+    dist.destroy_process_group()  # after a failure it would wait for the others

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-import math
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,23 +17,28 @@ from torch import Tensor, nn
 from dvis_daq.checkpoint import load_weights
 from dvis_daq.data.loader import build_train_loader
 from dvis_daq.engine.checkpointer import Checkpointer
+from dvis_daq.engine.errors import Interrupted, TrainingError
 from dvis_daq.engine.evaluate import evaluate
-from dvis_daq.engine.hooks import LearningRate, PeriodicCheckpoints
+from dvis_daq.engine.guards import NonFiniteGuard
+from dvis_daq.engine.hooks import (
+    BestCheckpoint,
+    LearningRate,
+    PeriodicCheckpoints,
+    StopOnSignal,
+)
+from dvis_daq.engine.interrupts import StopWish
 from dvis_daq.engine.optimizer import build_lr_scheduler, build_optimizer, clip_gradients
 from dvis_daq.engine.precision import Precision
 from dvis_daq.engine.random_state import preserved_random_state, set_random_state
 from dvis_daq.engine.setup import build_model
+from dvis_daq.engine.step import Batch, TrainingStep
+from dvis_daq.engine.workers import data_workers, dead_worker
 
 logger = logging.getLogger(__name__)
 
 _LOG_PERIOD = 20  # iterations
 
-Batch = Sequence[Mapping[str, Any]]
 BuildLoader = Callable[[CfgNode, int], Iterable[Batch]]
-
-
-class TrainingError(RuntimeError):
-    """Training cannot go on; the message names the iteration and the videos."""
 
 
 class Trainer(TrainerBase):
@@ -54,9 +57,11 @@ class Trainer(TrainerBase):
         self.max_iter = cfg.SOLVER.MAX_ITER
         self._build_loader = build_loader
         self._random: dict[str, Any] | None = None
+        self._workers: list[int] = []
+        self._left_out = 0
         module = build_model(cfg)
         self.optimizer = build_optimizer(cfg, module)
-        device = next(module.parameters()).device
+        self._device = device = next(module.parameters()).device
         self.precision = Precision(cfg.SOLVER.PRECISION, device)
         # Not every parameter has a share in every loss: re-id heads, or stages of a training.
         self.model = create_ddp_model(
@@ -65,12 +70,16 @@ class Trainer(TrainerBase):
             broadcast_buffers=False,
             find_unused_parameters=True,
         )
+        self._objective = getattr(module, "objective", None)
+        self._wish = StopWish()
         self.checkpointer = Checkpointer(
-            module,
-            cfg.OUTPUT_DIR,
-            trainer=self,
-            **_stateful(objective=getattr(module, "objective", None)),
+            module, cfg.OUTPUT_DIR, keep=cfg.SOLVER.KEEP_CHECKPOINTS, trainer=self
         )
+        self._checkpoints = PeriodicCheckpoints(
+            self.checkpointer, cfg.SOLVER.CHECKPOINT_PERIOD, self._objective
+        )
+        self._best = BestCheckpoint(self._checkpoints, Path(cfg.OUTPUT_DIR), cfg.TEST.BEST)
+        self._step = self._make_step()
         self.register_hooks(self._make_hooks())
         logger.info("Learning: %s", _learning_summary(module))
 
@@ -88,7 +97,7 @@ class Trainer(TrainerBase):
         rest = self.checkpointer.resume() if resume else None
         if rest is not None:
             self.start_iter = rest["iteration"] + 1
-            self._random = self._own_random_state(rest["random"])
+            self._restore_own(rest)
             logger.info("Going on with iteration %d", self.start_iter)
         else:
             self._load_weights()
@@ -96,8 +105,20 @@ class Trainer(TrainerBase):
         self._loader = self._build_loader(self.cfg, done)
 
     def train(self) -> None:
-        """Runs the remaining iterations; `prepare` comes first."""
-        super().train(self.start_iter, self.max_iter)
+        """Runs the remaining iterations; `prepare` comes first.
+
+        Raises:
+            TrainingError: it cannot go on.
+            Interrupted: a signal has ended it; what is done is saved.
+        """
+        try:
+            with self._wish.listening():
+                super().train(self.start_iter, self.max_iter)
+        except RuntimeError as error:
+            died = dead_worker(error, self._workers)
+            if not died:
+                raise
+            raise TrainingError(f"iteration {self.iter}: {died}") from error
 
     def before_train(self) -> None:
         super().before_train()
@@ -107,18 +128,15 @@ class Trainer(TrainerBase):
 
     def run_step(self) -> None:
         """One update of the weights, from `SOLVER.ACCUMULATION` batches."""
-        rounds = self.cfg.SOLVER.ACCUMULATION
-        losses: dict[str, Tensor] = {}
-        waited = 0.0
-        for index in range(rounds):
-            start = time.perf_counter()
-            batch = next(self._batches)
-            waited += time.perf_counter() - start
-            with self._communicates(index == rounds - 1):
-                for name, value in self._backward(batch, rounds).items():
-                    losses[name] = losses.get(name, 0) + value.detach() / rounds
-        self._update(batch)
-        self._log(losses, waited)
+        result = self._step(self._batches, self.iter)
+        if not self._workers:
+            self._workers = data_workers()
+        if result is None:
+            self._left_out += 1
+            self.storage.put_scalar("left_out", self._left_out, smoothing_hint=False)
+        else:
+            self.storage.put_scalar("grad_norm", result.grad_norm)
+            self._log(result.losses, result.waited)
 
     def state_dict(self) -> dict[str, Any]:
         state = super().state_dict()
@@ -143,16 +161,30 @@ class Trainer(TrainerBase):
             partial=self.cfg.MODEL.PARTIAL_WEIGHTS,
         )
 
+    def _make_step(self) -> TrainingStep:
+        cfg = self.cfg
+        return TrainingStep(
+            self.model,
+            self.optimizer,
+            precision=self.precision,
+            clip=lambda: clip_gradients(cfg, self.optimizer),
+            rounds=cfg.SOLVER.ACCUMULATION,
+            guard=NonFiniteGuard(
+                cfg.SOLVER.NON_FINITE, Path(cfg.OUTPUT_DIR, "non_finite"), self._device
+            ),
+        )
+
     def _make_hooks(self) -> list[HookBase]:
         """In the order in which they run; writers last, so that they see what others put."""
         cfg = self.cfg
         made: list[HookBase] = [
             hooks.IterationTimer(),
             LearningRate(self.optimizer, build_lr_scheduler(cfg)),
-            PeriodicCheckpoints(self.checkpointer, cfg.SOLVER.CHECKPOINT_PERIOD),
+            self._checkpoints,
+            StopOnSignal(self._wish, self._checkpoints, self._device),
         ]
         if cfg.DATASETS.TEST:
-            made.append(hooks.EvalHook(cfg.TEST.EVAL_PERIOD, self._evaluate))
+            made += [hooks.EvalHook(cfg.TEST.EVAL_PERIOD, self._evaluate), self._best]
         if comm.is_main_process():
             folder = Path(cfg.OUTPUT_DIR)
             folder.mkdir(parents=True, exist_ok=True)
@@ -165,31 +197,16 @@ class Trainer(TrainerBase):
         return made
 
     def _evaluate(self) -> dict[str, Any]:
-        # A run that is resumed after this evaluation must draw the same numbers.
-        with preserved_random_state():
-            return evaluate(self.cfg, self.checkpointer.model)
-
-    def _backward(self, batch: Batch, rounds: int) -> dict[str, Tensor]:
-        """Adds the gradients of one batch; returns its losses."""
-        with self.precision.autocast():
-            losses = self.model(batch)
-        total = sum(losses.values()) / rounds
-        if not total.isfinite():
-            wrong = ", ".join(f"{k} {v.item()}" for k, v in losses.items() if not v.isfinite())
-            raise TrainingError(f"{self._place(batch)}: the loss is not finite: {wrong}")
-        self.precision.backward(total)
-        return losses
-
-    def _update(self, batch: Batch) -> None:
-        scaler = self.precision.scaler
-        scaler.unscale_(self.optimizer)
-        norm = clip_gradients(self.cfg, self.optimizer).item()
-        if not math.isfinite(norm) and not scaler.is_enabled():  # a scaler skips such a step
-            raise TrainingError(f"{self._place(batch)}: a gradient is not finite")
-        scaler.step(self.optimizer)
-        scaler.update()
-        self.optimizer.zero_grad(set_to_none=True)
-        self.storage.put_scalar("grad_norm", norm)
+        # Several processes end together, after the evaluation.
+        listening = self._wish.at_once() if comm.get_world_size() == 1 else nullcontext()
+        try:
+            # A run that is resumed after this evaluation must draw the same numbers.
+            with preserved_random_state(), listening:
+                results = evaluate(self.cfg, self.checkpointer.model)
+        except Interrupted as stop:
+            raise Interrupted(stop.signal_number, self._checkpoints.save_now()) from None
+        self._best.evaluated(results)
+        return results
 
     def _log(self, losses: Mapping[str, Tensor], waited: float) -> None:
         """Puts the losses and the seconds of waiting for data, averaged over processes."""
@@ -200,28 +217,19 @@ class Trainer(TrainerBase):
             data_time = mean.pop("data_time")
             self.storage.put_scalars(total_loss=sum(mean.values()), data_time=data_time, **mean)
 
-    def _communicates(self, last: bool) -> AbstractContextManager[None]:
-        """Processes exchange gradients only in the last round of a step."""
-        if last or not isinstance(self.model, nn.parallel.DistributedDataParallel):
-            return nullcontext()
-        return self.model.no_sync()
-
-    def _place(self, batch: Batch) -> str:
-        videos = ", ".join(
-            f"{video.get('video_id')} (frames {video.get('frame_indices')})" for video in batch
-        )
-        return f"iteration {self.iter}, video {videos}"
-
-    @staticmethod
-    def _own_random_state(states: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
-        if len(states) != comm.get_world_size():
+    def _restore_own(self, of_ranks: Mapping[str, Sequence[Any]]) -> None:
+        """What each process has for itself: random generators, and what its losses remember."""
+        saved, now, rank = len(of_ranks["random"]), comm.get_world_size(), comm.get_rank()
+        if saved == now:
+            self._random = of_ranks["random"][rank]
+        else:
             logger.warning(
                 "The checkpoint is of %d processes, this run has %d: random numbers differ",
-                len(states),
-                comm.get_world_size(),
+                saved,
+                now,
             )
-            return None
-        return states[comm.get_rank()]
+        if hasattr(self._objective, "load_state_dict"):
+            self._objective.load_state_dict(of_ranks["objective"][rank % saved])
 
 
 def _backbone_weights(cfg: CfgNode) -> str:
@@ -229,11 +237,6 @@ def _backbone_weights(cfg: CfgNode) -> str:
     adapted = cfg.MODEL.BACKBONE.NAME == "D2VitAdapterDinoV2"
     with_vit = adapted or cfg.MODEL.SEGMENTER == "encoder_only"
     return cfg.MODEL.VIT_ADAPTER.VIT_WEIGHT if with_vit else ""
-
-
-def _stateful(**parts: Any) -> dict[str, Any]:
-    """The parts that remember something between two steps."""
-    return {name: part for name, part in parts.items() if hasattr(part, "state_dict")}
 
 
 def _learning_parts(model: nn.Module) -> list[str]:

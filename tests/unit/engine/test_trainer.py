@@ -13,8 +13,9 @@ from detectron2.config import CfgNode
 
 from dvis_daq.checkpoint import CheckpointError, write_weights
 from dvis_daq.config import ConfigError
+from dvis_daq.engine.errors import TrainingError
 from dvis_daq.engine.random_state import preserved_random_state, random_state, set_random_state
-from dvis_daq.engine.trainer import Trainer, TrainingError
+from dvis_daq.engine.trainer import Trainer
 from tests.unit.engine.stand_in import Stream, equal, stand_in_config, weights
 
 
