@@ -20,18 +20,20 @@ Writes OUTPUT/table.md, OUTPUT/table.json and OUTPUT/<method>_seed<n>/.
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import statistics
-import subprocess
 import sys
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-TOOLS = Path(__file__).resolve().parent
-CONFIGS = TOOLS.parent / "configs" / "synthetic"
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a plain checkout
+
+import dvis_daq  # noqa: F401  makes detectron2 importable
+from dvis_daq.evaluation.report import write_json
+from dvis_daq.workbench.manifest import manifest
+from dvis_daq.workbench.runs import ROOT, Bench, Run, RunError, finish
+from dvis_daq.workbench.tables import FIGURES, cell, figures_of, markdown
+
+CONFIGS = ROOT / "configs" / "synthetic"
 
 # method -> the one whose weights it starts from
 METHODS = {
@@ -42,30 +44,24 @@ METHODS = {
     "DVIS_DAQ_online": "MinVIS",
     "DVIS_DAQ_offline": "DVIS_DAQ_online",
 }
-# column -> where it stands in the json of tools/eval.py --events, and whether in percent
-FIGURES = {
-    "AP": ("AP",),
-    "AP50": ("AP50",),
-    "AP^ed": ("events", "ap", "ed", "AP"),
-    "emergence recall": ("events", "presence", "emergence_recall"),
-    "ghost rate": ("events", "presence", "ghost_rate"),
-}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     options = parse_arguments(arguments)
     tests = {"val": options.data} | dict(options.test)
-    runs = [(method, seed) for method in options.methods for seed in range(options.seeds)]
-    for method in options.methods:  # in order: a later one may start from an earlier one
-        with ThreadPoolExecutor(options.jobs) as pool:
-            seeds = [(method, seed) for seed in range(options.seeds)]
-            list(pool.map(lambda run: train(options, *run), seeds))
-    with ThreadPoolExecutor(options.jobs) as pool:
-        jobs = [(method, seed, name) for method, seed in runs for name in tests]
-        figures = list(pool.map(lambda job: score(options, *job, tests[job[2]]), jobs))
-    rows = summarize(dict(zip(jobs, figures, strict=True)), options.methods, list(tests))
-    options.output.joinpath("table.json").write_text(json.dumps(rows, indent=1))
-    text = markdown(rows)
+    bench = Bench(options.output, options.data, tests, options.opts)
+    runs = {
+        (method, seed): run_of(method, seed)
+        for method in options.methods
+        for seed in range(options.seeds)
+    }
+    try:
+        found = finish(bench, list(runs.values()), options.jobs)
+    except (RunError, ValueError) as error:
+        raise SystemExit(f"error: {error}") from None
+    rows = summarize({key: found[run] for key, run in runs.items()}, options.methods, list(tests))
+    write_json({"rows": rows, "manifest": manifest(arguments)}, options.output / "table.json")
+    text = as_markdown(rows)
     options.output.joinpath("table.md").write_text(text)
     print(text)
 
@@ -96,102 +92,33 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
-def train(options: argparse.Namespace, method: str, seed: int) -> None:
-    """One training, unless its weights are there."""
-    folder = run_folder(options, method, seed)
-    if weights(folder).is_file():
-        return
+def run_of(method: str, seed: int) -> Run:
+    """The training of a method, on that of the one it starts from."""
     parent = METHODS[method]
-    start = str(weights(run_folder(options, parent, seed))) if parent else ""
-    command = ["train_net.py", "--config-file", str(CONFIGS / f"{method}.yaml"), "--resume"]
-    command += data_sets(options.data, options.data)
-    command += ["DATASETS.TEST", "()", "MODEL.WEIGHTS", start]
-    call(command + ["SEED", str(seed), "OUTPUT_DIR", str(folder), *options.opts], folder, "train")
-
-
-def score(
-    options: argparse.Namespace, method: str, seed: int, name: str, data: Path
-) -> dict[str, Any]:
-    """The figures of one model on one set."""
-    folder = run_folder(options, method, seed)
-    file = folder / f"{name}.json"
-    if not file.is_file():
-        command = ["eval.py", "--events", "--json", str(file)]
-        command += ["--config-file", str(CONFIGS / f"{method}.yaml")]
-        command += ["--weights", str(weights(folder)), *data_sets(options.data, data)]
-        call(command + ["OUTPUT_DIR", str(folder / name), *options.opts], folder, name)
-    return json.loads(file.read_text())
-
-
-def call(command: list[str], folder: Path, name: str) -> None:
-    """Runs a tool with one thread; its output goes to a log file."""
-    folder.mkdir(parents=True, exist_ok=True)
-    log = folder / f"{name}.log"
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    with open(log, "w", encoding="utf-8") as file:
-        done = subprocess.run(
-            [sys.executable, str(TOOLS / command[0]), *command[1:]],
-            stdout=file, stderr=subprocess.STDOUT, env=environment, check=False,
-        )  # fmt: skip
-    if done.returncode:
-        raise SystemExit(f"error: {command[0]} failed with {done.returncode}; see {log}")
-
-
-def run_folder(options: argparse.Namespace, method: str, seed: int) -> Path:
-    return options.output / f"{method}_seed{seed}"
-
-
-def weights(folder: Path) -> Path:
-    return folder / "model_final.safetensors"
-
-
-def data_sets(train: Path, test: Path) -> list[str]:
-    """Overrides that name the two sets of the synthetic configurations."""
-    parts = {"synthetic_train": train / "train", "synthetic_val": test / "val"}
-    custom = [
-        {"NAME": name, "TASK": "vis", "JSON": f"{path}.json", "IMAGES": str(path)}
-        for name, path in parts.items()
-    ]
-    return ["DATASETS.CUSTOM", repr(custom)]
+    start = run_of(parent, seed) if parent else None
+    return Run(CONFIGS / f"{method}.yaml", seed, start)
 
 
 def summarize(
-    figures: dict[tuple[str, int, str], dict[str, Any]],
+    figures: Mapping[tuple[str, int], Mapping[str, Any]],
     methods: Sequence[str],
     tests: Sequence[str],
 ) -> list[dict[str, Any]]:
     """One row a method and test set: mean and standard deviation of each figure, in percent."""
-    rows = []
-    for test in tests:
-        for method in methods:
-            row: dict[str, Any] = {"test": test, "method": method}
-            for column, path in FIGURES.items():
-                found = [f for (m, _, t), f in figures.items() if (m, t) == (method, test)]
-                values = [100 * _at(one, path) for one in found]
-                spread = statistics.stdev(values) if len(values) > 1 else None
-                row[column] = {"mean": statistics.mean(values), "std": spread, "values": values}
-            rows.append(row)
-    return rows
+    return [
+        {"test": test, "method": method}
+        | figures_of([found[test] for (name, _), found in figures.items() if name == method])
+        for test in tests
+        for method in methods
+    ]
 
 
-def markdown(rows: Sequence[dict[str, Any]]) -> str:
+def as_markdown(rows: Sequence[Mapping[str, Any]]) -> str:
     """The table; mean ± standard deviation over the seeds."""
-    lines = ["| set | method | " + " | ".join(FIGURES) + " |", "|---" * (2 + len(FIGURES)) + "|"]
-    for row in rows:
-        cells = [_cell(row[column]) for column in FIGURES]
-        lines.append(f"| {row['test']} | {row['method']} | " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
-
-
-def _cell(figure: dict[str, Any]) -> str:
-    spread = "" if figure["std"] is None else f" ± {figure['std']:.1f}"
-    return f"{figure['mean']:.1f}{spread}"
-
-
-def _at(figures: dict[str, Any], path: Sequence[str]) -> float:
-    for name in path:
-        figures = figures[name]
-    return float(figures)  # type: ignore[arg-type]
+    cells = [
+        [row["test"], row["method"], *(cell(row[column]) for column in FIGURES)] for row in rows
+    ]
+    return markdown(["set", "method", *FIGURES], cells)
 
 
 def _named_folder(text: str) -> tuple[str, Path]:

@@ -20,7 +20,7 @@ FLOORS = {
     "refiner": 4, "training": 4,
     "model": 5, "engine": 6,
     "recipes": 6,
-    "predictor": 7, "report": 7,
+    "predictor": 7, "report": 7, "workbench": 7,
 }  # fmt: skip
 # Same floor, no sight of each other; and the four nevers.
 FORBIDDEN = [
@@ -32,7 +32,7 @@ FORBIDDEN = [
 CFG_DOORS = ("recipes/", "config.py", "official_config.py", "data/loader.py", "engine/",
              "segmenter/timm_backbone.py", "segmenter/swin.py", "segmenter/vit_adapter.py",
              "segmenter/encoder_only.py",
-             "predictor.py")  # fmt: skip
+             "predictor.py", "workbench/")  # fmt: skip
 
 DETECTRON2 = {
     "detectron2.config": {"CfgNode", "get_cfg"},

@@ -1,0 +1,1 @@
+"""Many trainings as one experiment: runs, tables, the paper's ablations, manifests."""
