@@ -8,6 +8,7 @@ hits its object in a frame if their masks have an IoU of at least 0.5 there.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from statistics import mean, median
 
@@ -51,6 +52,44 @@ class MissedEmergence:
     frame: int  # the first visible one
 
 
+@dataclass(frozen=True)
+class Reentry:
+    """A gap of an object that was hit before and after it.
+
+    Attributes:
+        object: row of the object.
+        frame: of the first hit after the gap.
+        before, after: rows of the predictions with the two hits.
+    """
+
+    object: int
+    frame: int
+    before: int
+    after: int
+
+    @property
+    def switched(self) -> bool:
+        return self.before != self.after
+
+
+def reentries(overlap: Overlap) -> Iterator[Reentry]:
+    """The gaps of non-crowd objects with a hit before and after.
+
+    Before: the last frame with a hit in the run of visible frames that ends at the gap; after:
+    the first frame with a hit in the run that follows; in each the prediction (score >= 0.3)
+    with the highest IoU.
+    """
+    rows = np.flatnonzero(overlap.scores >= MIN_SCORE)
+    iou = np.where(hits(overlap), overlap.frame_iou(), 0.0)[:, rows]
+    for g in np.flatnonzero(~is_crowd(overlap) & overlap.visible.any(0)).tolist():
+        runs = visible_runs(overlap.visible[:, g])
+        for before, after in zip(runs, runs[1:], strict=False):
+            left, right = _hitter(iou[..., g], before[::-1]), _hitter(iou[..., g], after)
+            if left is not None and right is not None:
+                frame, row = right
+                yield Reentry(g, frame, before=int(rows[left[1]]), after=int(rows[row]))
+
+
 @dataclass
 class Presence:
     """Sums over videos and classes; `figures` gives the rates.
@@ -65,10 +104,7 @@ class Presence:
             last visible frame or the one before and is empty in frame min(last + 2, T - 1).
         absent, ghosts: frames in which an assigned object is absent, before it emerges, after
             it has gone and in gaps; those in which its track has a mask nevertheless.
-        reentries, switches: gaps of an object with a hit before and after; those where the
-            two hits are by different predictions. Before: the last frame with a hit in the run
-            of visible frames that ends at the gap; after: the first frame with a hit in the
-            run that follows; in each the prediction (score >= 0.3) with the highest IoU.
+        reentries, switches: see `reentries`; those where another prediction took over.
     """
 
     emerging: int = 0
@@ -103,7 +139,9 @@ class Presence:
                 self.disappearing_hit += bool(gone.any())
             if rows:
                 self._ghosts(~empty[:, 0], overlap.visible[:, g])
-        self._switches(overlap, hit, counted)
+        for reentry in reentries(overlap):
+            self.reentries += 1
+            self.switches += reentry.switched
 
     def _emergence(self, item: ObjectTrack, own: np.ndarray, first: int) -> None:
         self.emerging += 1
@@ -121,17 +159,6 @@ class Presence:
             phase = "before" if t < frames[0] else "after" if t > frames[-1] else "gap"
             self.absent[phase] += 1
             self.ghosts[phase] += bool(shown[t])
-
-    def _switches(self, overlap: Overlap, hit: np.ndarray, counted: np.ndarray) -> None:
-        rows = np.flatnonzero(overlap.scores >= MIN_SCORE)
-        iou = np.where(hit, overlap.frame_iou(), 0.0)[:, rows]
-        for g in counted:
-            runs = _runs(overlap.visible[:, g])
-            for before, after in zip(runs, runs[1:], strict=False):
-                left, right = _hitter(iou[before[::-1], :, g]), _hitter(iou[after, :, g])
-                if left is not None and right is not None:
-                    self.reentries += 1
-                    self.switches += left != right
 
     def figures(self) -> dict[str, float | int | None]:
         """Rates 0..1, latencies in frames (None where nothing is defined), and all counts."""
@@ -163,13 +190,18 @@ class Presence:
         }
 
 
-def _runs(visible: np.ndarray) -> list[np.ndarray]:
+def visible_runs(visible: np.ndarray) -> list[np.ndarray]:
     """Runs of consecutive visible frames, each an array of frame indices."""
     frames = np.flatnonzero(visible)
     return np.split(frames, np.flatnonzero(np.diff(frames) > 1) + 1)
 
 
-def _hitter(iou: np.ndarray) -> int | None:
-    """Prediction with the highest IoU in the first frame that has one; `iou` is (frames, P)."""
-    frames = np.flatnonzero(iou.any(1))
-    return int(iou[frames[0]].argmax()) if len(frames) else None
+def _hitter(iou: np.ndarray, frames: np.ndarray) -> tuple[int, int] | None:
+    """(frame, prediction with the highest IoU) in the first of `frames` that has a hit.
+
+    Args:
+        iou: (T, P), 0 where there is no hit.
+        frames: in the order in which to look.
+    """
+    found = frames[iou[frames].any(1)]
+    return (int(found[0]), int(iou[found[0]].argmax())) if len(found) else None
