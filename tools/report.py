@@ -32,6 +32,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a plai
 import dvis_daq  # noqa: F401  makes detectron2 importable
 from dvis_daq.checkpoint import write_atomically
 from dvis_daq.engine.setup import one_line_errors
+from dvis_daq.evaluation.files import numbered
 from dvis_daq.evaluation.scoring import score
 from dvis_daq.metrics.explain import Trace, read_trace
 from dvis_daq.metrics.reading import read_ground_truth, read_ids, read_results
@@ -138,7 +139,7 @@ def clips_of_tracks(
     frames = [frames_of(content, options.input) for content in contents]
     if truth is None:
         return [ClipView(*pair) for pair in zip(contents, frames, strict=True)]
-    ids = None if options.videos is None else read_ids(options.videos)
+    ids = given_videos(options)
     names = [content.video.name for content in contents]
     ids = videos_by_name(names, options.gt) if ids is None else same_number(ids, names)
     return [
@@ -153,9 +154,8 @@ def clips_of_results(
     """A clip for each of the --videos, and the figures of the whole file."""
     files = read_video_files(options.gt)
     found = read_results(options.results, truth)
-    chosen = (
-        spread(list(truth.videos), SHOWN) if options.videos is None else read_ids(options.videos)
-    )
+    ids = given_videos(options)
+    chosen = spread(list(truth.videos), SHOWN) if ids is None else ids
 
     def view(video: VideoFiles) -> ClipView:
         content = tracks_from_results(
@@ -165,6 +165,11 @@ def clips_of_results(
 
     truth.restrict(chosen)  # names unknown ids
     return [view(files[key]) for key in chosen], score(truth, found, events=True, trace=trace)
+
+
+def given_videos(options: argparse.Namespace) -> list[int] | None:
+    """--videos; None where the option is not used."""
+    return None if options.videos is None else numbered(read_ids(options.videos))
 
 
 def named_run(text: str) -> tuple[str, Path]:

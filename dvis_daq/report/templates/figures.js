@@ -28,7 +28,7 @@ const rowOf = (text, row, names) => rowHead(text, ...names.map((name, n) =>
 
 function classCard(perClass) {
   const rows = Object.values(perClass);
-  const names = Object.keys(rows[0] || {}).filter((key) => key !== 'name');
+  const names = Object.keys(rows[0] || {}).filter((key) => !['name', 'isthing'].includes(key));
   rows.sort((a, b) => (b[names[0]] ?? -1) - (a[names[0]] ?? -1) || String(a.name).localeCompare(b.name));
   return card('By class', table(['Class', ...names.map((name) => `>${name}`)],
     rows.map((row) => rowOf(row.name, row, names)), 'Figures by class'));
@@ -84,7 +84,7 @@ function startFigures() {
   made.push(make('div', { class: 'columns' }, ...grouped(figures)));
   const columns = [];
   if (figures.per_class) columns.push(classCard(figures.per_class));
-  if (figures.events) columns.push(eventsCard(figures.events));
+  if (figures.events && figures.events.presence) columns.push(eventsCard(figures.events));
   if (figures.missed_emergences) columns.push(missedCard(figures.missed_emergences));
   made.push(make('div', { class: 'columns' }, ...columns));
   $('panel-evaluation').append(...made);
