@@ -349,6 +349,9 @@ def _add_datasets(cfg: CfgNode) -> None:
     #   vos: JSON, IMAGES, may have MASKS
     # Relative paths start at the working directory. docs/data.md has the formats.
     cfg.DATASETS.CUSTOM = []
+    # Training leaves out what is broken (entries of a json, frames, masks), says so and counts it.
+    # Off: the first fault is an error. Evaluation never leaves out anything.
+    cfg.DATALOADER.SKIP_BROKEN = False
 
 
 def _add_test(cfg: CfgNode) -> None:

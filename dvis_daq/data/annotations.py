@@ -11,6 +11,7 @@ that returns the same records with another `TargetSource`, and one line in `sour
 from __future__ import annotations
 
 import json
+import logging
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -22,12 +23,14 @@ import torch
 from pycocotools import mask as rle
 
 from dvis_daq.data.classes import Categories
-from dvis_daq.data.errors import BrokenDataError
+from dvis_daq.data.errors import BrokenDataError, Skipped, left_out
 from dvis_daq.data.run_lengths import pixel_counts, sample_mask
-from dvis_daq.data.schema import is_polygon, problems
+from dvis_daq.data.schema import is_polygon, problems, sound_entries
 from dvis_daq.data.transforms import Grid
 from dvis_daq.metrics.masks import to_counts
 from dvis_daq.structures import ClipTargets
+
+logger = logging.getLogger(__name__)
 
 Record = dict[str, Any]
 
@@ -169,7 +172,9 @@ class EncodedTracks:
         return self.runs[self.offsets[cell] : self.offsets[cell + 1]]
 
 
-def read_instances(json_file: Path, images: Path) -> tuple[list[Record], Categories]:
+def read_instances(
+    json_file: Path, images: Path, skipped: Skipped | None = None
+) -> tuple[list[Record], Categories]:
     """Reads a YouTube-VIS / OVIS json (video instance segmentation).
 
     Crowd annotations are left out. Masks without a pixel count as absent.
@@ -177,6 +182,7 @@ def read_instances(json_file: Path, images: Path) -> tuple[list[Record], Categor
     Args:
         json_file: RLE compressed or not, polygons, null; `annotations` may be missing or null.
         images: folder that the file names are relative to.
+        skipped: broken entries are left out and noted here; None raises.
 
     Returns:
         Records sorted by video id, and the classes sorted by id.
@@ -185,20 +191,30 @@ def read_instances(json_file: Path, images: Path) -> tuple[list[Record], Categor
         BrokenDataError: the file is broken; the message names file, entry and remedy.
     """
     content = load_json(json_file)
-    require_sound(content, json_file)
-    return instances(content, json_file, images)
+    require_sound(content, json_file, skipped)
+    return instances(content, json_file, images, skipped)
 
 
-def require_sound(content: Any, json_file: Path) -> None:
-    """Raises BrokenDataError with the first fault of a parsed YouTube-VIS json, if it has any."""
-    errors = [p for p in problems(content) if p.level == "error"]
-    if errors:
-        more = f" ({len(errors) - 1} more: tools/dataset.py check)" if len(errors) > 1 else ""
-        raise BrokenDataError(f"{json_file}: {errors[0]}{more}")
+def require_sound(content: Any, json_file: Path, skipped: Skipped | None = None) -> None:
+    """Raises with the first fault of a parsed YouTube-VIS json, or takes its broken entries out.
+
+    Raises:
+        BrokenDataError: there is a fault, and nothing may be skipped or it is one of the whole.
+    """
+    found = [p for p in problems(content) if p.level == "error"]
+    if not found:
+        return
+    if skipped is None or any(p.entry in ("top level", "categories") for p in found):
+        more = f" ({len(found) - 1} more: tools/dataset.py check)" if len(found) > 1 else ""
+        raise BrokenDataError(f"{json_file}: {found[0]}{more}")
+    for problem in found:
+        skipped.add(BrokenDataError(f"{json_file}: {problem}"))
+    for section in ("videos", "annotations"):
+        content[section] = [item for _, item in sound_entries(content, section, found)]
 
 
 def instances(
-    content: dict[str, Any], json_file: Path, images: Path
+    content: dict[str, Any], json_file: Path, images: Path, skipped: Skipped | None = None
 ) -> tuple[list[Record], Categories]:
     """`read_instances` of a sound json that is parsed already; its annotations are taken out."""
     categories = Categories.of(content["categories"])
@@ -216,8 +232,12 @@ def instances(
         try:
             record["targets"] = _encode(found, categories.index, video)
         except BrokenDataError as error:
-            raise BrokenDataError(f"{json_file}: {error}") from None
-        records.append(record)
+            left_out(BrokenDataError(f"{json_file}: {error}"), skipped)
+        else:
+            records.append(record)
+    unseen = sum(int((~record["targets"].visible.any(1)).sum()) for record in records)
+    if unseen:
+        logger.warning("%s: %d annotations have no pixel in any frame", json_file, unseen)
     return records, categories
 
 

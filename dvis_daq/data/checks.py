@@ -6,7 +6,6 @@ the pixels of the masks. Findings of one kind in one entry are told once, with t
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -19,7 +18,7 @@ from dvis_daq.data.annotations import compress, load_json
 from dvis_daq.data.errors import BrokenDataError
 from dvis_daq.data.images import image_size, read_image
 from dvis_daq.data.run_lengths import pixel_counts
-from dvis_daq.data.schema import Problem, problems
+from dvis_daq.data.schema import Problem, problems, sound_entries
 
 OCCLUSION = ("no_occlusion", "slight_occlusion", "severe_occlusion")
 AREA_TOLERANCE = 0.02  # of the area: polygons are counted in more than one way
@@ -50,9 +49,8 @@ def check(
     found = list(problems(content))
     if any(p.entry == "top level" for p in found):
         return found
-    broken = {p.entry.split(", frame")[0] for p in found if p.level == "error"}
-    videos = dict(_sound(content, "videos", broken))
-    annotations = dict(_sound(content, "annotations", broken))
+    videos = dict(sound_entries(content, "videos", found))
+    annotations = dict(sound_entries(content, "annotations", found))
     size_of = image_size if not decode else lambda path: tuple(read_image(path).shape[1:])
     owner: dict[str, str] = {}
     for entry, video in progress(list(videos.items())):
@@ -68,18 +66,6 @@ def check(
             if video["id"] not in annotated:
                 found.append(_warning(entry, "has no annotation", "training leaves it out"))
     return found
-
-
-def _sound(
-    content: dict[str, Any], section: str, broken: set[str]
-) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Entries of a section without an error, by the name that `schema` gives them."""
-    for i, item in enumerate(content.get(section) or []):
-        entry = f"{section}[{i}]"
-        if isinstance(item, dict) and isinstance(item.get("id"), int):
-            entry = f"{entry} (id {item['id']})"
-        if entry not in broken:
-            yield entry, item
 
 
 def _frames(
@@ -109,8 +95,6 @@ def _frames(
     yield from _told(entry, "error", damaged, "frames cannot be read", "copy the files again")
     yield from _told(entry, "error", odd, f"frames are not of the video's size {size}",
                      "correct height and width, or resize the frames")  # fmt: skip
-    if names != sorted(names, key=_natural):
-        yield Problem("error", entry, "file_names are not in temporal order", "sort them")
     twice = [name for name in names if owner.setdefault(name, entry) != entry]
     twice += [name for name, count in Counter(names).items() if count > 1]
     yield from _told(entry, "error", twice, "frames are listed twice (here or in another video)",
@@ -194,11 +178,6 @@ def _categories(content: dict[str, Any]) -> Iterator[Problem]:
     if used and unused:
         text = f"{len(unused)} classes have no object: {', '.join(map(str, unused[:8]))}"
         yield _warning("categories", text, "a model cannot learn them from this file")
-
-
-def _natural(name: str) -> list[Any]:
-    """Sort key in which frame 10 comes after frame 9."""
-    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
 
 
 def _told(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from dvis_daq.data.annotations import Record
 from dvis_daq.data.classes import Categories
+from dvis_daq.data.errors import Skipped
 from dvis_daq.data.sources import (
     READERS,
     Source,
@@ -67,14 +69,18 @@ def register_custom(
             raise ValueError(f"{where}: the name '{name}' is taken; choose another NAME")
 
 
-def load(name: str) -> list[Record]:
+def load(name: str, skipped: Skipped | None = None) -> list[Record]:
     """Records of a registered data set.
+
+    Args:
+        skipped: broken entries are left out and noted here; None raises.
 
     Raises:
         ValueError: no such name, no such file, or the file is broken.
     """
     _check_name(name)
-    return DatasetCatalog.get(name)
+    known = MetadataCatalog.get(name).get("source")
+    return DatasetCatalog.get(name) if known is None else _read(name, known, skipped)
 
 
 def metadata(name: str) -> Any:
@@ -110,17 +116,7 @@ def files(name: str) -> tuple[Path, Path]:
 
 
 def _register(name: str, source: Source) -> None:
-    def read() -> list[Record]:
-        if not source.json.is_file():
-            raise ValueError(
-                f"data set '{name}': {source.json} not found; set {ROOT_VARIABLE} to the folder "
-                "of the data sets (layout: datasets/README.md)"
-            )
-        records, categories = READERS[source.task](source)
-        _set_classes(name, categories)
-        return records
-
-    DatasetCatalog.register(name, read)
+    DatasetCatalog.register(name, partial(_read, name, source))
     masks = source.images if source.task == "vss" else source.masks
     MetadataCatalog.get(name).set(
         task=source.task,
@@ -129,6 +125,17 @@ def _register(name: str, source: Source) -> None:
         image_root=str(source.images),
         mask_root=None if masks is None else str(masks),
     )
+
+
+def _read(name: str, source: Source, skipped: Skipped | None = None) -> list[Record]:
+    if not source.json.is_file():
+        raise ValueError(
+            f"data set '{name}': {source.json} not found; set {ROOT_VARIABLE} to the folder "
+            "of the data sets (layout: datasets/README.md)"
+        )
+    records, categories = READERS[source.task](source, skipped)
+    _set_classes(name, categories)
+    return records
 
 
 def _set_classes(name: str, categories: Categories) -> None:

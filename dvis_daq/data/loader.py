@@ -17,10 +17,11 @@ from torch.utils.data import DataLoader
 from dvis_daq.data import datasets
 from dvis_daq.data.annotations import Record
 from dvis_daq.data.classes import class_table
+from dvis_daq.data.errors import Skipped
 from dvis_daq.data.mapper import ClipMapper, VideoMapper
 from dvis_daq.data.pseudo import StillMapper
 from dvis_daq.data.sampling import ClipSampling
-from dvis_daq.data.stream import ClipDataset, ClipSampler, MixedLoader, RecordStore
+from dvis_daq.data.stream import ClipDataset, ClipSampler, MixedLoader, RecordStore, SkipCounter
 from dvis_daq.data.transforms import (
     ClipTransform,
     ColorJitter,
@@ -73,13 +74,18 @@ def build_train_loader(cfg: CfgNode, start: int = 0) -> Iterable[list[dict[str, 
     for i, name in enumerate(names):
         records = _training_records(cfg, name, target=names[-1])
         mapper = train_mapper(cfg, datasets.metadata(name).task)
-        dataset = ClipDataset(RecordStore(records), mapper, (seed, CLIPS, i), name)
+        dataset = ClipDataset(
+            RecordStore(records), mapper, (seed, CLIPS, i), name, cfg.DATALOADER.SKIP_BROKEN
+        )
         grouped = cfg.DATALOADER.ASPECT_RATIO_GROUPING and _both_aspects(records)
         sources.append(partial(_source, cfg, dataset, (seed, ORDER, i), grouped))
+    loader: Iterable[list[dict[str, Any]]]
     if len(sources) == 1:
-        return sources[0](start)
-    weights = list(cfg.DATASETS.RATIO) or [1.0] * len(names)
-    return MixedLoader(sources, weights, (seed, MIX), start)
+        loader = sources[0](start)
+    else:
+        weights = list(cfg.DATASETS.RATIO) or [1.0] * len(names)
+        loader = MixedLoader(sources, weights, (seed, MIX), start)
+    return SkipCounter(loader) if cfg.DATALOADER.SKIP_BROKEN else loader
 
 
 def train_mapper(cfg: CfgNode, task: str) -> ClipMapper | StillMapper:
@@ -178,7 +184,10 @@ def _source(
 
 
 def _training_records(cfg: CfgNode, name: str, target: str) -> list[Record]:
-    records = datasets.load(name)
+    skipped = Skipped(name) if cfg.DATALOADER.SKIP_BROKEN else None
+    records = datasets.load(name, skipped)
+    if skipped is not None:
+        logger.warning("%s: %d broken entries left out", name, skipped.count)
     table = _class_table(name, target)
     if table is not None:
         records = [{**r, "targets": r["targets"].mapped(table)} for r in records]

@@ -13,18 +13,21 @@ import numpy as np
 
 from dvis_daq.data.annotations import Record, instances, load_json, require_sound
 from dvis_daq.data.classes import Categories
-from dvis_daq.data.errors import BrokenDataError
+from dvis_daq.data.errors import BrokenDataError, Skipped
 
 MAX_OBJECT = 254  # of a palette PNG; 0 is background, 255 is kept for void
 
 
-def read_objects(json_file: Path, images: Path) -> tuple[list[Record], Categories]:
+def read_objects(
+    json_file: Path, images: Path, skipped: Skipped | None = None
+) -> tuple[list[Record], Categories]:
     """Reads a MOSE json.
 
     Args:
         json_file: see the module; without `object_id` the objects of a video are numbered from
             1 in the order of their annotation ids.
         images: folder that the file names are relative to.
+        skipped: broken entries are left out and noted here; None raises.
 
     Returns:
         Records as `read_instances` gives them, but `video_id` is the name of the video's folder
@@ -34,9 +37,9 @@ def read_objects(json_file: Path, images: Path) -> tuple[list[Record], Categorie
         BrokenDataError: an entry is broken; the message names it.
     """
     content = load_json(json_file)
-    require_sound(content, json_file)
+    require_sound(content, json_file, skipped)
     numbers = _object_ids(json_file, content.get("annotations") or [])
-    records, categories = instances(content, json_file, images)
+    records, categories = instances(content, json_file, images, skipped)
     names = {
         video["id"]: PurePosixPath(video["file_names"][0]).parent.as_posix()
         for video in content["videos"]

@@ -16,7 +16,7 @@ import torch
 
 from dvis_daq.data.annotations import Record, load_json
 from dvis_daq.data.classes import Categories
-from dvis_daq.data.errors import BrokenDataError
+from dvis_daq.data.errors import BrokenDataError, Skipped, left_out
 from dvis_daq.data.images import read_labels
 from dvis_daq.data.transforms import Grid, Size
 from dvis_daq.structures import ClipTargets
@@ -120,13 +120,16 @@ def segment_ids(file: str | Path, size: Size | None = None, grid: Grid | None = 
     return wide[..., 0] + 256 * wide[..., 1] + 65536 * wide[..., 2]
 
 
-def read_panoptic(json_file: Path, images: Path, masks: Path) -> tuple[list[Record], Categories]:
+def read_panoptic(
+    json_file: Path, images: Path, masks: Path, skipped: Skipped | None = None
+) -> tuple[list[Record], Categories]:
     """Reads a VIPSeg json.
 
     Args:
         json_file: `videos`, `annotations` (segments of all frames) and `categories`.
         images: folder with <video>/<frame>.jpg; the names in the json may end in .png.
         masks: folder with <video>/<frame>.png.
+        skipped: broken videos are left out and noted here; None raises.
 
     Returns:
         Records sorted by video id (a string), and the classes, things first.
@@ -151,7 +154,7 @@ def read_panoptic(json_file: Path, images: Path, masks: Path) -> tuple[list[Reco
             frames = annotations.get(name, [])
             records[name] = _record(video, frames, categories.index, images, masks)
         except BrokenDataError as error:
-            raise BrokenDataError(f"{json_file}: video '{name}': {error}") from None
+            left_out(BrokenDataError(f"{json_file}: video '{name}': {error}"), skipped)
     return list(records.values()), categories
 
 

@@ -6,9 +6,11 @@ decoding a mask. The reader stops at the first error; `tools/dataset.py check` s
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
+
+from dvis_daq.data.files import natural_order
 
 VIDEO_KEYS = {"id": int, "width": int, "height": int, "length": int, "file_names": list}
 CATEGORY_KEYS = {"id": int, "name": str}
@@ -61,17 +63,32 @@ def problems(content: Any) -> Iterator[Problem]:
         yield from _section(content, "annotations", ANNOTATION_KEYS, check, {})
 
 
+def sound_entries(
+    content: dict[str, Any], section: str, found: Iterable[Problem]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Entries of a section without an error among `found`, by the name that findings give them."""
+    broken = {problem.entry.split(", frame")[0] for problem in found if problem.level == "error"}
+    for i, item in enumerate(content.get(section) or []):
+        entry = _name(section, i, item)
+        if entry not in broken:
+            yield entry, item
+
+
+def _name(section: str, place: int, item: Any) -> str:
+    if isinstance(item, dict) and isinstance(item.get("id"), int):
+        return f"{section}[{place}] (id {item['id']})"
+    return f"{section}[{place}]"
+
+
 def _section(
     content: dict[str, Any], name: str, keys: dict[str, type], check: Any, found: dict[int, Any]
 ) -> Iterator[Problem]:
     """Faults of one list of the file; collects its sound items by id in `found`."""
     for i, item in enumerate(content[name]):
-        entry = f"{name}[{i}]"
+        entry = _name(name, i, item)
         if not isinstance(item, dict):
             yield _error(entry, "is not an object", "remove it or write it as an object")
             continue
-        if isinstance(item.get("id"), int):
-            entry = f"{entry} (id {item['id']})"
         wrong = [key for key, kind in keys.items() if not _is(item.get(key), kind)]
         for key in wrong:
             state = "missing" if key not in item else f"{item[key]!r:.60}"
@@ -100,10 +117,15 @@ def _video(entry: str, video: dict[str, Any]) -> Iterator[Problem]:
     elif len(names) > video["length"]:
         text = f"{len(names) - video['length']} file_names beyond 'length' are not used"
         yield _warning(entry, text, "correct 'length' if they belong to the video")
+    strange = [name for name in names if not isinstance(name, str) or not name]
+    if strange:
+        yield _error(entry, f"file name {strange[0]!r} is not a string", "give a relative path")
+        return
+    used = names[: video["length"]]
+    if used != sorted(used, key=natural_order):
+        yield _error(entry, "file_names are not in temporal order", "sort them")
     for name in names:
-        if not isinstance(name, str) or not name:
-            yield _error(entry, f"file name {name!r} is not a string", "give a relative path")
-        elif PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
             text = f"file name '{name}' leaves the image root"
             yield _error(entry, text, "use paths relative to the image root, without '..'")
 

@@ -16,7 +16,7 @@ import torch
 
 from dvis_daq.data.annotations import Record
 from dvis_daq.data.classes import Categories
-from dvis_daq.data.errors import BrokenDataError
+from dvis_daq.data.errors import BrokenDataError, Skipped, left_out
 from dvis_daq.data.images import image_size, read_labels
 from dvis_daq.data.transforms import Grid, Size
 from dvis_daq.structures import ClipTargets
@@ -98,7 +98,7 @@ class SemanticFrames:
 
 
 def read_semantic(
-    split: Path, root: Path, categories: Categories
+    split: Path, root: Path, categories: Categories, skipped: Skipped | None = None
 ) -> tuple[list[Record], Categories]:
     """Reads a VSPW split.
 
@@ -106,9 +106,10 @@ def read_semantic(
         split: text file, a video name a line.
         root: folder of the videos.
         categories: classes; ids from 0, at most 253 of them.
+        skipped: broken videos are left out and noted here; None raises.
 
     Returns:
-        Records in the order of the names (`video_id` is the name), and `categories`.
+        Records sorted by name, which is their `video_id`, and `categories`.
 
     Raises:
         BrokenDataError: a video is missing or its frames and masks do not fit together.
@@ -121,11 +122,16 @@ def read_semantic(
     names = [line.strip() for line in Path(split).read_text().splitlines() if line.strip()]
     if not names:
         raise ValueError(f"{split}: names no video; expected one a line")
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise BrokenDataError(f"{split}: video '{twice}' is listed twice")
     ids = np.array(categories.ids, dtype=np.int64)
-    return [_record(name, Path(root) / name, ids) for name in sorted(names)], categories
+    records: dict[str, Record] = {}
+    for name in sorted(names):
+        try:
+            if name in records:
+                raise BrokenDataError(f"{split}: video '{name}' is listed twice")
+            records[name] = _record(name, Path(root) / name, ids)
+        except BrokenDataError as error:
+            left_out(error, skipped)
+    return list(records.values()), categories
 
 
 def _record(name: str, folder: Path, ids: np.ndarray) -> Record:

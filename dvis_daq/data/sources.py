@@ -9,10 +9,13 @@ from typing import Any, NamedTuple
 
 from dvis_daq.data.annotations import Record, load_json, read_instances
 from dvis_daq.data.classes import Categories, category_maps, load_categories, vipseg_categories
+from dvis_daq.data.errors import Skipped
 from dvis_daq.data.objects import read_objects
 from dvis_daq.data.panoptic import read_panoptic
 from dvis_daq.data.semantic import read_semantic
 from dvis_daq.data.stills import read_stills
+
+Contents = tuple[list[Record], Categories]
 
 
 @dataclass(frozen=True)
@@ -41,22 +44,38 @@ class Source:
         return replace(self, json=root / self.json, images=root / self.images, masks=masks)
 
 
-def _panoptic(source: Source) -> tuple[list[Record], Categories]:
+def _instances(source: Source, skipped: Skipped | None) -> Contents:
+    return read_instances(source.json, source.images, skipped)
+
+
+def _stills(source: Source, skipped: Skipped | None) -> Contents:
+    return read_stills(source.json, source.images, skipped)
+
+
+def _panoptic(source: Source, skipped: Skipped | None) -> Contents:
     if source.masks is None:
         raise ValueError(f"{source.json}: panoptic data need the folder of their PNGs (MASKS)")
-    return read_panoptic(source.json, source.images, source.masks)
+    return read_panoptic(source.json, source.images, source.masks, skipped)
+
+
+def _semantic(source: Source, skipped: Skipped | None) -> Contents:
+    return read_semantic(source.json, source.images, _semantic_classes(source), skipped)
 
 
 def _semantic_classes(source: Source) -> Categories:
     return load_categories(source.categories) if source.categories else vipseg_categories()
 
 
-READERS: dict[str, Callable[[Source], tuple[list[Record], Categories]]] = {
-    "vis": lambda source: read_instances(source.json, source.images),
-    "image": lambda source: read_stills(source.json, source.images),
+def _objects(source: Source, skipped: Skipped | None) -> Contents:
+    return read_objects(source.json, source.images, skipped)
+
+
+READERS: dict[str, Callable[[Source, Skipped | None], Contents]] = {
+    "vis": _instances,
+    "image": _stills,
     "vps": _panoptic,
-    "vss": lambda source: read_semantic(source.json, source.images, _semantic_classes(source)),
-    "vos": lambda source: read_objects(source.json, source.images),
+    "vss": _semantic,
+    "vos": _objects,
 }
 
 

@@ -6,6 +6,7 @@ json of 118,000 images costs seconds and not minutes.
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -18,11 +19,13 @@ from pycocotools import mask as rle
 
 from dvis_daq.data.annotations import Record, load_json
 from dvis_daq.data.classes import Categories
-from dvis_daq.data.errors import BrokenDataError
+from dvis_daq.data.errors import BrokenDataError, Skipped, left_out
 from dvis_daq.data.run_lengths import sample_mask
 from dvis_daq.data.schema import is_polygon
 from dvis_daq.data.transforms import Grid, Size
 from dvis_daq.structures import ClipTargets
+
+logger = logging.getLogger(__name__)
 
 IMAGE_KEYS = ("id", "file_name", "height", "width")
 ANNOTATION_KEYS = ("id", "image_id", "category_id", "segmentation")
@@ -92,7 +95,9 @@ class Polygons:
         return [piece.astype(float).tolist() for piece in pieces]
 
 
-def read_stills(json_file: Path, images: Path) -> tuple[list[Record], Categories]:
+def read_stills(
+    json_file: Path, images: Path, skipped: Skipped | None = None
+) -> tuple[list[Record], Categories]:
     """Reads a COCO instances json (or one that `datasets/prepare_coco.py` made of it).
 
     Crowds, which COCO encodes as run lengths, are left out.
@@ -100,6 +105,7 @@ def read_stills(json_file: Path, images: Path) -> tuple[list[Record], Categories
     Args:
         json_file: `images`, `annotations`, `categories`.
         images: folder that the file names are relative to.
+        skipped: broken entries are left out and noted here; None raises.
 
     Returns:
         Records of length 1 sorted by image id, and the classes sorted by id.
@@ -115,23 +121,50 @@ def read_stills(json_file: Path, images: Path) -> tuple[list[Record], Categories
         raise ValueError(f"{json_file}: needs the lists 'images', 'annotations' and 'categories'")
     categories = Categories.of(content["categories"])
     index = categories.index
-    objects: dict[int, list[dict[str, Any]]] = defaultdict(list)
-    for item in content.pop("annotations"):
-        if not item.get("iscrowd"):
-            _check_annotation(item, index, json_file)
-            objects[item["image_id"]].append(item)
-    records: list[Record] = []
+    objects = _objects_by_image(content.pop("annotations"), index, json_file, skipped)
+    records: dict[int, Record] = {}
     for image in sorted(content["images"], key=lambda image: image.get("id", -1)):
-        missing = [key for key in IMAGE_KEYS if key not in image]
-        if missing or (records and records[-1]["video_id"] == image["id"]):
-            fault = f"lacks '{missing[0]}'" if missing else "has the id of another image"
-            raise BrokenDataError(f"{json_file}: image {image.get('id')} {fault}; repair the entry")
-        records.append(_record(image, objects.pop(image["id"], []), index, images))
-    if objects:
-        raise BrokenDataError(
-            f"{json_file}: annotations name image {min(objects)}, which is not in 'images'"
-        )
-    return records, categories
+        where = f"{json_file}: image {image.get('id')}"
+        try:
+            if missing := [key for key in IMAGE_KEYS if key not in image]:
+                raise BrokenDataError(f"{where} lacks '{missing[0]}'; repair the entry")
+            if image["id"] in records:
+                raise BrokenDataError(f"{where} has the id of another image; give it its own")
+            items = objects.pop(image["id"], [])
+            records[image["id"]] = _record(image, items, index, images)
+        except BrokenDataError as error:
+            left_out(error, skipped)
+    for image_id in sorted(objects):
+        text = f"annotations name image {image_id}, which is not a sound entry of 'images'"
+        left_out(BrokenDataError(f"{json_file}: {text}"), skipped)
+    return list(records.values()), categories
+
+
+def _objects_by_image(
+    annotations: list[dict[str, Any]],
+    index: dict[int, int],
+    json_file: Path,
+    skipped: Skipped | None,
+) -> dict[int, list[dict[str, Any]]]:
+    """Annotations that are no crowd and can be used."""
+    objects: dict[int, list[dict[str, Any]]] = defaultdict(list)
+    empty = 0
+    for item in annotations:
+        if item.get("iscrowd"):
+            continue
+        try:
+            _check_annotation(item, index, json_file)
+        except BrokenDataError as error:
+            left_out(error, skipped)
+            continue
+        item["segmentation"] = [p for p in item["segmentation"] if is_polygon(p)]
+        if item["segmentation"]:
+            objects[item["image_id"]].append(item)
+        else:
+            empty += 1
+    if empty:
+        logger.warning("%s: %d annotations have no polygon of three corners", json_file, empty)
+    return objects
 
 
 def _check_annotation(item: dict[str, Any], index: dict[int, int], json_file: Path) -> None:
@@ -149,9 +182,7 @@ def _record(
     image: dict[str, Any], items: list[dict[str, Any]], index: dict[int, int], images: Path
 ) -> Record:
     items = sorted(items, key=lambda item: item["id"])
-    drawn = [[p for p in item["segmentation"] if is_polygon(p)] for item in items]
-    items = [item for item, polygons in zip(items, drawn, strict=True) if polygons]
-    drawn = [polygons for polygons in drawn if polygons]
+    drawn = [item["segmentation"] for item in items]
     flat = [np.asarray(polygon, dtype=np.float32) for polygons in drawn for polygon in polygons]
     size = (image["height"], image["width"])
     return {

@@ -17,6 +17,7 @@ import numpy as np
 from torch.utils.data import Dataset, Sampler, get_worker_info
 
 from dvis_daq.data.annotations import Record
+from dvis_daq.data.errors import BrokenDataError, Skipped, left_out
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +68,8 @@ class ClipDataset(Dataset):
         mapper: (record, rng) -> clip, or None where it shows no object.
         seed: of this stream.
         name: for messages.
+        skip_broken: draw again where a file is broken; the clip then has the number of such
+            draws as `skipped`. Otherwise BrokenDataError is raised.
     """
 
     def __init__(
@@ -75,11 +78,13 @@ class ClipDataset(Dataset):
         mapper: Callable[[Record, np.random.Generator], dict[str, Any] | None],
         seed: Sequence[int],
         name: str = "",
+        skip_broken: bool = False,
     ) -> None:
         self.records = records
         self.mapper = mapper
         self.seed = tuple(seed)
         self.name = name
+        self.skipped = Skipped(name) if skip_broken else None
 
     def __len__(self) -> int:
         return len(self.records)
@@ -88,19 +93,25 @@ class ClipDataset(Dataset):
         """The clip at a place of the stream; other videos stand in while it shows no object.
 
         Raises:
+            BrokenDataError: a file is broken.
             ValueError: nothing is found in `MAX_DRAWS` tries.
         """
         _outlive_signals()
         rng = np.random.default_rng([*self.seed, draw.position])
-        index = draw.record
+        index, broken = draw.record, 0
         for _ in range(MAX_DRAWS):
-            clip = self.mapper(self.records[index], rng)
+            try:
+                clip = self.mapper(self.records[index], rng)
+            except BrokenDataError as error:
+                left_out(error, self.skipped)
+                clip, broken = None, broken + 1
             if clip is not None:
-                return clip
+                return {**clip, "skipped": broken} if self.skipped else clip
             index = int(rng.integers(len(self)))
         raise ValueError(
-            f"data set '{self.name}': {MAX_DRAWS} clips in a row show no object; look at it with "
-            "tools/dataset.py stats, and at INPUT.CROP and INPUT.CLIP.SKIP_EMPTY_FIRST"
+            f"data set '{self.name}': {MAX_DRAWS} clips in a row show no object ({broken} are "
+            "broken); look at it with tools/dataset.py stats and check, and at INPUT.CROP and "
+            "INPUT.CLIP.SKIP_EMPTY_FIRST"
         )
 
 
@@ -138,6 +149,29 @@ class ClipSampler(Sampler[Draw]):
                 epoch = position // self.size
                 order = np.random.default_rng([*self.seed, epoch]).permutation(self.size)
             yield Draw(position, int(order[position % self.size]))
+
+
+class SkipCounter:
+    """Says how many broken clips the worker processes left out: while it grows, and at the end.
+
+    Args:
+        loader: batches of clips with `skipped`, see `ClipDataset`.
+    """
+
+    def __init__(self, loader: Iterable[list[dict[str, Any]]]) -> None:
+        self.loader = loader
+
+    def __iter__(self) -> Iterator[list[dict[str, Any]]]:
+        total = clips = 0
+        try:
+            for batch in self.loader:
+                found = sum(clip.pop("skipped") for clip in batch)
+                total, clips = total + found, clips + len(batch)
+                if found:
+                    logger.warning("broken clips left out so far: %d of %d", total, clips + total)
+                yield batch
+        finally:
+            logger.warning("broken clips left out: %d of %d drawn", total, clips + total)
 
 
 class MixedLoader:

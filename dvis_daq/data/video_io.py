@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import glob
 import os
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -18,6 +17,7 @@ from typing import Protocol
 import av
 import numpy as np
 
+from dvis_daq.data.files import natural_order
 from dvis_daq.data.images import read_image
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
@@ -52,19 +52,13 @@ def open_frames(source: str | os.PathLike) -> FrameSource:
         files = [file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES]
         if not files:
             raise ValueError(f"{path}: no images ({', '.join(IMAGE_SUFFIXES)}) in this folder")
-        return ImageFiles(tuple(sorted(files, key=natural_order)))
+        return ImageFiles(tuple(sorted(files, key=lambda file: natural_order(file.name))))
     if path.is_file():
         return VideoFile(path)
     matches = [Path(name) for name in glob.glob(text)]
     if not matches:
         raise ValueError(f"{text}: no such folder, video file or glob of images")
-    return ImageFiles(tuple(sorted(matches, key=natural_order)))
-
-
-def natural_order(path: Path) -> list[tuple[bool, int | str]]:
-    """Sort key by which frame 2 comes before frame 10."""
-    pieces = re.split(r"(\d+)", path.name)
-    return [(not piece.isdigit(), int(piece) if piece.isdigit() else piece) for piece in pieces]
+    return ImageFiles(tuple(sorted(matches, key=lambda file: natural_order(file.name))))
 
 
 @dataclass(frozen=True)

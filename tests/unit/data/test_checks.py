@@ -38,7 +38,7 @@ def test_a_sound_data_set_has_no_finding(tmp_path):
 FAULTS = {
     "order": (lambda c: c["videos"][0]["file_names"].reverse(), r"error: videos\[0\] \(id 12\): file_names are not in temporal order"),
     "twice": (lambda c: c["videos"][0]["file_names"].__setitem__(1, "b/000.png"), "error.*1 frames are listed twice"),
-    "other video": (lambda c: c["videos"][0]["file_names"].__setitem__(1, "a/001.png"), "error.*1 frames are listed twice"),
+    "other video": (lambda c: c["videos"][0]["file_names"].__setitem__(0, "a/000.png"), "error.*1 frames are listed twice"),
     "empty mask": (lambda c: c["annotations"][0]["segmentations"].__setitem__(0, compressed(square(0, 0, 0))), r"warning: annotations\[0\] \(id 7\): 1 masks have no pixel, first in frame 0"),
     "never": (lambda c: c["annotations"][0].update(segmentations=[None] * 5), "warning.*never visible"),
     "area": (lambda c: c["annotations"][0]["areas"].__setitem__(2, 400), "warning.*1 'areas' are not those of the masks, first in frame 2"),
