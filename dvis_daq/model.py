@@ -7,7 +7,7 @@ video, the freezing of what does not learn, and the two answers of `forward`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from detectron2.utils.events import get_event_storage
@@ -26,6 +26,20 @@ from dvis_daq.training.objectives import Clip, Objective
 
 Video = Mapping[str, Any]
 TaskHead = Callable[[VideoPrediction, FrameSizes], dict[str, Any]]
+
+
+class RefinedTracks(NamedTuple):
+    """What the refiner says of N tracks over T frames."""
+
+    ids: Tensor  # (N,) int64
+    queries: Tensor  # (1, T, N, C)
+    logits: Tensor  # (N, K + 1)
+    scores: Tensor | None  # (N, K + 1), as in `VideoPrediction`
+
+    def rows(self, rows: Tensor) -> RefinedTracks:
+        """The tracks `rows`, an index (M,)."""
+        scores = None if self.scores is None else self.scores[rows]
+        return RefinedTracks(self.ids[rows], self.queries[:, :, rows], self.logits[rows], scores)
 
 
 class VideoModel(nn.Module):
@@ -159,24 +173,39 @@ class VideoModel(nn.Module):
             bank.add(done.state, done.step, done.rows, done.frame)
             if self.keep_features:
                 features.append(done.frame.mask_features.cpu())
-        tracks = bank.sequences()
-        refined = self.refiner(tracks.queries.transpose(0, 1), bank.candidates, tracks.padded.T)
+        refined = self.refine(bank)
         masks = []
         for start in range(0, len(images), self.window):
             piece = slice(start, start + self.window)
             if self.keep_features:
-                shown = torch.cat(features[piece]).to(refined.device)
+                shown = torch.cat(features[piece]).to(refined.queries.device)
             else:
                 shown = self.segmenter.mask_features(images[piece])
-            decoded = self.refiner.masks(refined[:, piece], shown)[0]
-            masks.append(decoded.to("cpu", self.mask_dtype or decoded.dtype))
-        logits = self.refiner.classify(refined)[0]
+            masks.append(self.refined_masks(refined, piece, shown).cpu())
+        return VideoPrediction(
+            refined.ids, refined.logits, torch.cat(masks, dim=1), scores=refined.scores
+        )
+
+    @torch.no_grad()
+    def refine(self, bank: SequenceBank) -> RefinedTracks:
+        """Polishes the tracks of a video, or of a window of it."""
+        assert self.refiner is not None
+        tracks = bank.sequences()
+        queries = self.refiner(tracks.queries.transpose(0, 1), bank.candidates, tracks.padded.T)
+        logits = self.refiner.classify(queries)[0]
         scores = None if self.fuse_scores is None else self.fuse_scores(logits, tracks.logits)
-        return VideoPrediction(tracks.ids, logits, torch.cat(masks, dim=1), scores=scores)
+        return RefinedTracks(tracks.ids, queries, logits, scores)
+
+    @torch.no_grad()
+    def refined_masks(self, refined: RefinedTracks, frames: slice, features: Tensor) -> Tensor:
+        """(N, t, h, w) mask logits in some of the frames, from their features (t, D, h, w)."""
+        assert self.refiner is not None
+        masks = self.refiner.masks(refined.queries[:, frames], features)[0]
+        return masks.to(self.mask_dtype or masks.dtype)
 
     def _result(self, video: Video) -> dict[str, Any]:
         """What the task delivers; with `trace`, also what was proposed and decided."""
-        sizes = self._sizes(video)
+        sizes = self.sizes(video)
         if not self.trace:
             return self.task(self.predict(video["images"]), sizes)
         lines: list[dict[str, Any]] = []
@@ -207,7 +236,8 @@ class VideoModel(nn.Module):
             images = self.cache(self.segmenter, images, video["file_names"])
         return Clip(images, video["targets"].to(self.device))
 
-    def _sizes(self, video: Video) -> FrameSizes:
+    def sizes(self, video: Video) -> FrameSizes:
+        """The sizes of a video, `video` as in `forward`; its images need no more than a shape."""
         height, width = video["images"].shape[-2:]
         step = self.segmenter.size_divisibility
         padded = (-height % step + height, -width % step + width)

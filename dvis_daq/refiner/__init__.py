@@ -3,6 +3,7 @@
 from dvis_daq.refiner.refiner import TemporalRefiner, larger_scores
 from dvis_daq.refiner.sequences import (
     SequenceBank,
+    SequenceFrame,
     SequenceRules,
     TemporalPadding,
     TrackSequences,
@@ -12,6 +13,7 @@ from dvis_daq.refiner.sequences import (
 
 __all__ = [
     "SequenceBank",
+    "SequenceFrame",
     "SequenceRules",
     "TemporalPadding",
     "TemporalRefiner",

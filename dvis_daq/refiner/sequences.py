@@ -7,7 +7,7 @@ of similar candidates (spatial padding; paper, supplement 1 and Tab. A4c).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import NamedTuple
@@ -113,8 +113,54 @@ class Candidates(NamedTuple):
         return Candidates(self.embeds[rows], self.logits[rows], masks)
 
 
+@dataclass(frozen=True)
+class SequenceFrame:
+    """What one frame leaves to the sequences of its video.
+
+    Attributes:
+        ids: (N,) int64 tracks that live after the frame, rising.
+        queries: (N, C).
+        logits: (N, K + 1).
+        appearance: (N, C') momentum-weighted, after the frame.
+        candidates: what the segmenter found.
+        next_id: of the tracks to come.
+        masks: (N, h, w) mask logits of the online model; None unless they are kept.
+    """
+
+    ids: Tensor
+    queries: Tensor
+    logits: Tensor
+    appearance: Tensor
+    candidates: Candidates
+    next_id: int
+    masks: Tensor | None = None
+
+    @classmethod
+    def of(
+        cls,
+        state: TrackState,
+        step: TrackerStep,
+        rows: Tensor,
+        frame: FrameOutputs,
+        *,
+        candidates: Callable[[FrameOutputs], Tensor],
+        keep_masks: bool = False,
+    ) -> SequenceFrame:
+        """From the state after a frame, the step, its rows that live on, and what S said."""
+        found = frame.masks[0] if keep_masks else None
+        return cls(
+            ids=state.ids,
+            queries=step.queries[rows],
+            logits=step.tracked.logits[-1, rows],
+            appearance=state.appearance.mean,
+            candidates=Candidates(candidates(frame)[0], frame.logits[0], found),
+            next_id=state.next_id,
+            masks=step.tracked.masks[-1, rows, 0] if keep_masks else None,
+        )
+
+
 class SequenceBank:
-    """Collects the queries of a video, frame by frame.
+    """Collects the queries of a video, or of a window of it, frame by frame.
 
     Memory is T x (N + Q) x C, N of the tracks that live at a time; sequences are made of the
     best tracks alone. The masks of the online model are kept only for training, whose clips
@@ -123,73 +169,75 @@ class SequenceBank:
     Args:
         rules: how sequences are made.
         keep_masks: keep the masks.
+        frames: to begin with.
     """
 
-    def __init__(self, rules: SequenceRules, *, keep_masks: bool = False) -> None:
+    def __init__(
+        self,
+        rules: SequenceRules,
+        *,
+        keep_masks: bool = False,
+        frames: Iterable[SequenceFrame] = (),
+    ) -> None:
         self._rules = rules
         self._keep_masks = keep_masks
-        self._ids: list[Tensor] = []
-        self._queries: list[Tensor] = []
-        self._logits: list[Tensor] = []
-        self._masks: list[Tensor] = []
-        self._appearance: dict[int, Tensor] = {}
-        self._candidates: list[Candidates] = []
-        self._next_id = 0
+        self._frames = list(frames)
 
     def add(self, state: TrackState, step: TrackerStep, rows: Tensor, frame: FrameOutputs) -> None:
         """Stores a frame: the state after it, the step, its rows that live on, what S said."""
-        self._ids.append(state.ids)
-        self._queries.append(step.queries[rows])
-        self._logits.append(step.tracked.logits[-1, rows])
-        if self._keep_masks:
-            self._masks.append(step.tracked.masks[-1, rows, 0])
-        living = zip(state.ids.tolist(), state.appearance.mean, strict=True)
-        self._appearance.update(living)
-        masks = frame.masks[0] if self._keep_masks else None
-        embeds = self._rules.candidates(frame)[0]
-        self._candidates.append(Candidates(embeds, frame.logits[0], masks))
-        self._next_id = state.next_id
+        self._frames.append(
+            SequenceFrame.of(
+                state,
+                step,
+                rows,
+                frame,
+                candidates=self._rules.candidates,
+                keep_masks=self._keep_masks,
+            )
+        )
 
     @property
     def candidates(self) -> Tensor:
         """(T, Q, C) what the segmenter found in each frame."""
-        return torch.stack([frame.embeds for frame in self._candidates])
+        return torch.stack([frame.candidates.embeds for frame in self._frames])
 
     def tracks(self) -> TrackSequences:
         """The best tracks, best first, dead ones included; all in order of birth if few."""
-        logits = self._mean_logits()
-        ids = torch.arange(self._next_id, device=logits.device)
+        ids = torch.cat([frame.ids for frame in self._frames]).unique()
+        logits = self._mean_logits(ids)
+        chosen = torch.arange(len(ids), device=ids.device)
         if len(ids) > self._rules.max_tracks:
-            ids = foreground_score(logits).topk(self._rules.max_tracks).indices
-        frames, first = len(self._ids), self._queries[0]
-        alive = torch.zeros(len(ids), frames, dtype=torch.bool, device=first.device)
-        filling = self._rules.padding(self._last_appearance(first)[ids])
+            chosen = foreground_score(logits).topk(self._rules.max_tracks).indices
+        frames, first = len(self._frames), self._frames[0]
+        alive = torch.zeros(len(chosen), frames, dtype=torch.bool, device=ids.device)
+        filling = self._rules.padding(self._last_appearance(ids)[chosen])
         queries = filling[:, None].repeat(1, frames, 1)
         masks = None
-        if self._keep_masks:
-            shape = (len(ids), frames, *self._masks[0].shape[1:])
-            masks = self._masks[0].new_full(shape, NOTHING)
-        row_of = torch.full_like(logits[:, 0], -1, dtype=torch.int64)
-        row_of[ids] = torch.arange(len(ids), device=ids.device)
-        for t, living in enumerate(self._ids):
-            taken = row_of[living] >= 0
-            rows = row_of[living][taken]
-            alive[rows, t] = True
-            queries[rows, t] = self._queries[t][taken].to(queries.dtype)
-            if masks is not None:
-                masks[rows, t] = self._masks[t][taken]
-        return TrackSequences(ids, queries, logits[ids], ~alive, masks)
+        if first.masks is not None:
+            shape = (len(chosen), frames, *first.masks.shape[1:])
+            masks = first.masks.new_full(shape, NOTHING)
+        row_of = torch.full_like(ids, -1)
+        row_of[chosen] = torch.arange(len(chosen), device=ids.device)
+        for t, frame in enumerate(self._frames):
+            row = row_of[torch.searchsorted(ids, frame.ids)]
+            taken = row >= 0
+            alive[row[taken], t] = True
+            queries[row[taken], t] = frame.queries[taken].to(queries.dtype)
+            if masks is not None and frame.masks is not None:
+                masks[row[taken], t] = frame.masks[taken]
+        return TrackSequences(ids[chosen], queries, logits[chosen], ~alive, masks)
 
     def chains(self) -> TrackSequences:
         """Q chains of the most similar candidates from frame to frame, as MinVIS makes them."""
-        chained = [self._candidates[0]]
-        for frame in self._candidates[1:]:
-            chained.append(frame.select(most_similar(chained[-1].embeds, frame.embeds)))
+        chained = [self._frames[0].candidates]
+        for frame in self._frames[1:]:
+            order = most_similar(chained[-1].embeds, frame.candidates.embeds)
+            chained.append(frame.candidates.select(order))
         queries = torch.stack([frame.embeds for frame in chained], dim=1)
         number, frames = queries.shape[:2]
         masks = [frame.masks for frame in chained if frame.masks is not None]
         return TrackSequences(
-            ids=torch.arange(number, device=queries.device) + self._next_id,
+            ids=torch.arange(number, device=queries.device) + self._frames[-1].next_id,
             queries=queries,
             logits=torch.stack([frame.logits for frame in chained]).mean(0),
             padded=torch.zeros(number, frames, dtype=torch.bool, device=queries.device),
@@ -202,21 +250,26 @@ class SequenceBank:
         More tracks than that are kept all the same.
         """
         tracks = self.tracks()
-        missing = len(self._candidates[0].embeds) - len(tracks)
+        missing = len(self._frames[0].candidates.embeds) - len(tracks)
         if not self._rules.chains or missing <= 0:
             return tracks
         return tracks.join(self.chains().best(missing))
 
-    def _mean_logits(self) -> Tensor:
-        """(N, K + 1) of all tracks, the mean over the frames in which each lived."""
-        sums = self._logits[0].new_zeros(self._next_id, self._logits[0].shape[1])
-        frames = sums.new_zeros(self._next_id, 1)
-        for ids, logits in zip(self._ids, self._logits, strict=True):
-            sums[ids] += logits
-            frames[ids] += 1
+    def _mean_logits(self, ids: Tensor) -> Tensor:
+        """(N, K + 1) of the tracks `ids`, the mean over the frames in which each lived."""
+        like = self._frames[0].logits
+        sums = like.new_zeros(len(ids), like.shape[1])
+        frames = sums.new_zeros(len(ids), 1)
+        for frame in self._frames:
+            rows = torch.searchsorted(ids, frame.ids)
+            sums[rows] += frame.logits
+            frames[rows] += 1
         return sums / frames
 
-    def _last_appearance(self, like: Tensor) -> Tensor:
-        if not self._appearance:
-            return like[:0]
-        return torch.stack([self._appearance[track] for track in range(self._next_id)])
+    def _last_appearance(self, ids: Tensor) -> Tensor:
+        """(N, C') of the tracks `ids`, each as it was when the track was last there."""
+        appearance = self._frames[0].appearance
+        last = appearance.new_zeros(len(ids), appearance.shape[1])
+        for frame in self._frames:
+            last[torch.searchsorted(ids, frame.ids)] = frame.appearance
+        return last

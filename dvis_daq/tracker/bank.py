@@ -46,7 +46,7 @@ class _Frame:
 
 
 @dataclass(frozen=True)
-class _LogitMeans:
+class LogitMeans:
     """Running means of the class logits of n tracks."""
 
     ids: Tensor  # (n,) rising
@@ -54,30 +54,30 @@ class _LogitMeans:
     counts: Tensor  # (n,) int64
 
     @classmethod
-    def start(cls, ids: Tensor, logits: Tensor) -> _LogitMeans:
+    def start(cls, ids: Tensor, logits: Tensor) -> LogitMeans:
         """No tracks; device, type and K are those of the arguments."""
         return cls(ids[:0], at_least_float32(logits[:0]), ids[:0])
 
-    def add(self, ids: Tensor, logits: Tensor) -> _LogitMeans:
-        """One more frame of the tracks `ids`, rising; new ones come after all known."""
-        new = ids[len(ids) - int((~torch.isin(ids, self.ids)).sum()) :]
-        sums = torch.cat([self.sums, self.sums.new_zeros(len(new), logits.shape[1])])
-        counts = torch.cat([self.counts, torch.zeros_like(new)])
-        known = torch.cat([self.ids, new])
+    def add(self, ids: Tensor, logits: Tensor, weight: int = 1) -> LogitMeans:
+        """One more frame of the tracks `ids`, rising, or `weight` frames that are alike."""
+        known = torch.cat([self.ids, ids]).unique()
+        before = torch.searchsorted(known, self.ids)
+        sums = self.sums.new_zeros(len(known), logits.shape[1]).index_copy(0, before, self.sums)
+        counts = torch.zeros_like(known).index_copy(0, before, self.counts)
         rows = torch.searchsorted(known, ids)
-        sums = sums.index_add(0, rows, logits.to(sums.dtype))
-        counts = counts.index_add(0, rows, torch.ones_like(rows))
-        return _LogitMeans(known, sums, counts)
+        sums = sums.index_add(0, rows, weight * logits.to(sums.dtype))
+        counts = counts.index_add(0, rows, torch.full_like(rows, weight))
+        return LogitMeans(known, sums, counts)
 
     def of(self, ids: Tensor) -> Tensor:
         """(N, K + 1) means of the tracks `ids`, all of them known."""
         rows = torch.searchsorted(self.ids, ids)
         return self.sums[rows] / self.counts[rows, None]
 
-    def keep(self, ids: Tensor) -> _LogitMeans:
+    def keep(self, ids: Tensor) -> LogitMeans:
         """Without the tracks that are not in `ids`."""
         rows = torch.isin(self.ids, ids)
-        return _LogitMeans(self.ids[rows], self.sums[rows], self.counts[rows])
+        return LogitMeans(self.ids[rows], self.sums[rows], self.counts[rows])
 
 
 class TrackBank:
@@ -105,7 +105,7 @@ class TrackBank:
         self._show_unseen = show_unseen
         self._frames: deque[_Frame] = deque()
         self._start = 0  # video index of _frames[0]
-        self._means: _LogitMeans | None = None  # of tracks in pending frames, and living ones
+        self._means: LogitMeans | None = None  # of tracks in pending frames, and living ones
 
     def __len__(self) -> int:
         """Frames held."""
@@ -126,7 +126,7 @@ class TrackBank:
         masks = masks.to(device, self._dtype or masks.dtype)
         self._frames.append(_Frame(ids, masks, seen[rows].to(device)))
         logits = step.tracked.logits[-1, rows].detach().to(device)
-        self._means = (self._means or _LogitMeans.start(ids, logits)).add(ids, logits)
+        self._means = (self._means or LogitMeans.start(ids, logits)).add(ids, logits)
 
     def drain(self, until: int | None = None) -> VideoPrediction:
         """Hands out the frames before `until` and forgets them.

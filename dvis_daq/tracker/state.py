@@ -8,7 +8,7 @@ The state is a value: to pause a video, keep it; to restart, take `tracker.start
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -52,6 +52,16 @@ class TrackState:
 
     def __len__(self) -> int:
         return self.ids.shape[0]
+
+    def select(self, rows: Tensor) -> TrackState:
+        """Only the tracks `rows`, a bool mask (N,) or a rising index; the others have ended."""
+        return replace(
+            self,
+            ids=self.ids[rows],
+            queries=self.queries[rows],
+            appearance=self.appearance.select(rows),
+            missed=self.missed[rows],
+        )
 
 
 class Transition(NamedTuple):

@@ -19,7 +19,7 @@ FLOORS = {
     "segmenter": 3, "tracker": 3,
     "refiner": 4, "training": 4,
     "model": 5, "engine": 6,
-    "recipes": 6,
+    "recipes": 6, "streaming": 6,
     "predictor": 7, "report": 7, "workbench": 7,
 }  # fmt: skip
 # Same floor, no sight of each other; and the four nevers.

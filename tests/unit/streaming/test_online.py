@@ -1,0 +1,228 @@
+"""Streams of online models: as the whole video, however they are paused, cut and interleaved."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from dvis_daq.streaming import FrameResult, VideoState, read_state, write_state
+from dvis_daq.tasks.vis import RLE, encode, encode_tracks
+from tests.conftest import ROOT
+from tests.unit.streaming.tiny import NAMES, tiny_frames, tiny_predictor
+
+FRAMES = tiny_frames()
+ONLINE = ("MinVIS", "DVIS_online", "DVIS_DAQ_online")
+
+
+@pytest.fixture(scope="module")
+def daq():
+    return tiny_predictor("DVIS_DAQ_online")
+
+
+def facts(result: FrameResult) -> tuple:
+    """All of a result that must not depend on how the stream was driven."""
+    events = (result.new, result.returned, result.departed, result.hidden)
+    return result.index, result.ids.tolist(), result.labels.tolist(), events, result.rles
+
+
+def assert_same(some: list[FrameResult], others: list[FrameResult]) -> None:
+    assert [facts(result) for result in some] == [facts(result) for result in others]
+    for one, other in zip(some, others, strict=True):
+        np.testing.assert_allclose(one.scores, other.scores, rtol=1e-5)
+
+
+@pytest.mark.parametrize("recipe", ONLINE)
+@pytest.mark.parametrize("batch", [1, 3])
+def test_streamed_and_whole_video_agree(recipe: str, batch: int) -> None:
+    predictor = tiny_predictor(recipe)
+    masks: dict[int, list[RLE | None]] = {}
+    scores: dict[int, float] = {}
+    for result in predictor.stream(FRAMES, batch=batch):
+        for n, track in enumerate(result.ids.tolist()):
+            masks.setdefault(track, [None] * len(FRAMES))[result.index] = result.rles[n]
+            scores[track] = result.scores[n]
+    images = predictor._whole(FRAMES)[0]
+    whole = predictor.model.predict(images)
+    sizes = predictor.model.sizes({"images": images, "height": 40, "width": 56})
+    assert whole.ids.tolist() == sorted(masks)
+    assert encode_tracks(whole.masks, sizes) == [masks[track] for track in sorted(masks)]
+    best = whole.class_scores()[:, :-1].amax(1).numpy()
+    np.testing.assert_allclose([scores[track] for track in sorted(scores)], best, rtol=1e-5)
+
+
+def test_life_of_the_tracks(daq) -> None:
+    results = list(daq.stream(FRAMES))
+    assert [result.index for result in results] == list(range(8))
+    for event in ("hidden", "returned", "departed"):
+        assert any(getattr(result, event) for result in results), event
+    living: set[int] = set()
+    gone: set[int] = set()
+    for result in results:
+        assert not living & set(result.new) and not gone & set(result.new)
+        assert set(result.departed) <= living
+        gone |= set(result.departed)
+        living = (living - gone) | set(result.new)
+        assert living == set(result.ids.tolist())
+        assert set(result.continued) == living - set(result.new)
+
+
+def test_masks_in_three_forms(daq) -> None:
+    result = next(daq.stream(FRAMES))
+    assert result.masks.shape == (len(result), 40, 56) and result.masks.dtype == bool
+    for mask, rle, polygons, box in zip(
+        result.masks, result.rles, result.polygons, result.boxes, strict=True
+    ):
+        assert [rle] == encode(torch.from_numpy(mask)[None])
+        points = np.concatenate(polygons)
+        y, x = np.nonzero(mask)
+        assert [x.min(), y.min(), x.max(), y.max()] == box.tolist()
+        assert points.min(0).tolist() == [x.min(), y.min()]
+    with pytest.raises(ValueError, match="MODEL.TASK vps or vss"):
+        _ = result.class_map
+
+
+@pytest.mark.parametrize("pause", [1, 4, 7])
+def test_a_paused_video_goes_on_in_a_file(daq, tmp_path: Path, pause: int) -> None:
+    whole = list(daq.stream(FRAMES))
+    list(daq.stream(FRAMES[:pause]))
+    assert daq.save(tmp_path / "state.safetensors").frame == pause
+    other = daq.fork()
+    state = other.restore(tmp_path / "state.safetensors")
+    assert_same(list(other.stream(FRAMES[pause:], state=state)), whole[pause:])
+    other.restore(tmp_path / "state.safetensors")
+    assert_same([other.step(frame) for frame in FRAMES[pause:]], whole[pause:])
+
+
+def test_a_state_is_a_value(daq) -> None:
+    whole = list(daq.stream(FRAMES))
+    for pause in (5, 2):  # backwards, from results kept all along
+        again = list(daq.stream(FRAMES[pause:], state=whole[pause - 1].state))
+        assert_same(again, whole[pause:])
+
+
+def test_interleaved_videos_do_not_see_each_other(daq) -> None:
+    videos = [FRAMES, tiny_frames(seed=1), FRAMES[::-1]]
+    alone = [list(daq.stream(video)) for video in videos]
+    forks = [daq.fork() for _ in videos]
+    together = [[fork.step(video[t]) for fork, video in zip(forks, videos, strict=True)]
+                for t in range(8)]  # fmt: skip
+    for n, expected in enumerate(alone):
+        assert_same([row[n] for row in together], expected)
+    streams = [daq.stream(video) for video in videos]  # even of one and the same predictor
+    for n, row in enumerate(zip(*streams, strict=True)):
+        for result, expected in zip(row, alone, strict=True):
+            assert facts(result) == facts(expected[n])
+
+
+def test_a_cut_ends_all_tracks_and_ids_go_on(daq) -> None:
+    results = list(daq.stream(FRAMES, cut=lambda index, frame: index == 5))
+    before, after = results[:5], results[5:]
+    last = max(track for result in before for track in result.ids.tolist())
+    assert min(after[0].ids) > last and after[0].continued == ()
+    assert set(after[0].departed) == set(before[-1].ids.tolist())
+    fresh = list(daq.stream(FRAMES[5:]))
+    for result, expected in zip(after, fresh, strict=True):
+        assert [i - last - 1 for i in result.ids.tolist()] == expected.ids.tolist()
+        assert result.rles == expected.rles
+
+
+def test_a_lost_frame_keeps_its_number(daq) -> None:
+    results = list(daq.stream([*FRAMES[:3], None, *FRAMES[3:]], batch=2))
+    assert [result.index for result in results] == [0, 1, 2, 4, 5, 6, 7, 8]
+    for result, expected in zip(results, daq.stream(FRAMES), strict=True):
+        assert facts(result)[1:] == facts(expected)[1:]
+
+
+def test_only_what_is_asked_for(daq) -> None:
+    every = list(daq.stream(FRAMES))
+    some = list(daq.fork(score=0.55, classes=("square", "sky")).stream(FRAMES))
+    shown: set[int] = set()
+    for result, all_of_it in zip(some, every, strict=True):
+        keep = (all_of_it.scores >= 0.55) & np.isin(all_of_it.labels, [1, 2])
+        assert result.ids.tolist() == all_of_it.ids[keep].tolist()
+        assert set(result.names) <= {"square", "sky"}
+        assert set(result.new) == set(result.ids.tolist()) - shown
+        shown |= set(result.ids.tolist())
+    assert 0 < sum(map(len, some)) < sum(map(len, every))
+    assert not any(map(len, daq.fork(classes=["sky"]).stream(FRAMES)))
+
+
+def test_a_ceiling_of_tracks(daq) -> None:
+    results = list(daq.fork(max_tracks=9).stream(FRAMES))
+    assert max(len(result.state.tracks) for result in results) == 9
+    free = list(daq.fork(max_tracks=None).stream(FRAMES))
+    assert max(len(result.state.tracks) for result in free) > 9
+
+
+@pytest.mark.parametrize(
+    "frame, message",
+    [
+        (np.zeros((40, 56), np.uint8), r"frame 1 is \(40, 56\) uint8; need \(H, W, 3\)"),
+        (np.zeros((40, 56, 3)), "float64"),
+        (np.zeros((42, 56, 3), np.uint8), "42 x 56 pixels, the first one 40 x 56"),
+    ],
+)
+def test_wrong_frames(daq, frame: np.ndarray, message: str) -> None:
+    daq.restore(None)
+    daq.step(FRAMES[0])
+    with pytest.raises(ValueError, match=message):
+        daq.step(frame)
+    assert daq.save().frame == 1  # and the video may go on
+
+
+def test_wrong_options(daq, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=f"no class 'cat'; there are {', '.join(NAMES)}"):
+        daq.fork(classes=["cat"])
+    torch.save({"model": {"x": torch.ones(1)}}, tmp_path / "weights.pth")
+    with pytest.raises(ValueError, match=r"weights.pth: no state of a video; .*save\(\)"):
+        daq.restore(tmp_path / "weights.pth")
+    with pytest.raises(FileNotFoundError):
+        read_state(tmp_path / "none.safetensors")
+
+
+def test_a_state_before_the_first_frame_can_be_written(tmp_path: Path) -> None:
+    write_state(tmp_path / "start.safetensors", VideoState())
+    assert read_state(tmp_path / "start.safetensors") == VideoState()
+
+
+FLAT = """
+import resource, sys, time
+from tests.unit.streaming.tiny import tiny_frames, tiny_predictor
+early, late = int(sys.argv[1]), int(sys.argv[2])
+predictor = tiny_predictor("DVIS_DAQ_online", max_tracks=12)
+frames, peaks, seconds = tiny_frames(), {}, []
+for t in range(late):
+    started = time.perf_counter()
+    result = predictor.step(frames[t % len(frames)])
+    result.rles
+    seconds.append(time.perf_counter() - started)
+    if t + 1 in (early, late):
+        peaks[t + 1] = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, result.state.bytes())
+quarter = (late - early) // 4
+median = [sorted(part)[len(part) // 2] for part in (seconds[early:early + quarter], seconds[-quarter:])]
+print(*peaks[early], *peaks[late], *median)
+"""
+
+
+def growth(early: int, late: int) -> tuple[float, float, float]:
+    """Ratios late / early of peak memory, state and median seconds, in a process of its own."""
+    command = [sys.executable, "-W", "ignore", "-c", FLAT, str(early), str(late)]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    rss, state, rss_late, state_late, first, last = map(float, run.stdout.split())
+    return rss_late / rss, state_late / state, last / first
+
+
+def test_memory_is_flat() -> None:
+    memory, state, _ = growth(60, 240)
+    assert memory < 1.02 and state <= 1.05
+
+
+@pytest.mark.slow
+def test_memory_and_latency_are_flat_over_10000_frames() -> None:
+    memory, state, latency = growth(500, 10000)
+    assert memory < 1.02 and state <= 1.05 and latency < 1.2
