@@ -149,12 +149,11 @@ def test_only_what_is_asked_for(daq) -> None:
         assert set(result.new) == set(result.ids.tolist()) - shown
         shown |= set(result.ids.tolist())
     assert 0 < sum(map(len, some)) < sum(map(len, every))
-    assert not any(map(len, daq.fork(classes=["sky"]).stream(FRAMES)))
 
 
 def test_a_ceiling_of_tracks(daq) -> None:
-    results = list(daq.fork(max_tracks=9).stream(FRAMES))
-    assert max(len(result.state.tracks) for result in results) == 9
+    results = list(daq.fork(max_tracks=7).stream(FRAMES))
+    assert max(len(result.state.tracks) for result in results) == 7
     free = list(daq.fork(max_tracks=None).stream(FRAMES))
     assert max(len(result.state.tracks) for result in free) > 9
 
