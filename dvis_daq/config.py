@@ -125,6 +125,7 @@ def _validate(cfg: CfgNode) -> None:
     for key, choices in ANCHOR_CHOICES.items():
         _one_of(cfg.MODEL.TRACKER.ANCHORS[key], f"MODEL.TRACKER.ANCHORS.{key}", choices)
     _one_of(cfg.SOLVER.NON_FINITE, "SOLVER.NON_FINITE", ("stop", "skip"))
+    _one_of(cfg.TEST.FIRST_FRAME_MATCH, "TEST.FIRST_FRAME_MATCH", ("iou", "released"))
     _one_of(cfg.SOLVER.PRECISION, "SOLVER.PRECISION", ("fp32", "bf16", "fp16"))
     if cfg.SOLVER.CACHE_SEGMENTER:
         _check_fixed_frames(cfg.INPUT)
@@ -362,6 +363,9 @@ def _add_test(cfg: CfgNode) -> None:
     # Show the mask of a track in frames in which it was not seen but is within its patience, as
     # released. False leaves them out: fewer ghosts.
     cfg.TEST.SHOW_UNSEEN = True
+    # How the given objects of MODEL.TASK vos find their tracks: by mask IoU, or with the formula
+    # of the release, which takes logits for masks and may prefer a wrong track.
+    cfg.TEST.FIRST_FRAME_MATCH = "iou"
     cfg.TEST.TRACE = False  # write trace.jsonl beside results.json, for tools/eval.py --explain
     # Measure the feature transition gap (Tab. A3) in every evaluation, also those of a training.
     cfg.TEST.TRANSITION_GAP = False

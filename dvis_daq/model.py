@@ -25,7 +25,7 @@ from dvis_daq.training.cache import SegmentedFrames
 from dvis_daq.training.objectives import Clip, Objective
 
 Video = Mapping[str, Any]
-TaskHead = Callable[[VideoPrediction, FrameSizes], dict[str, Any]]
+TaskHead = Callable[..., dict[str, Any]]  # of VideoPrediction and FrameSizes
 
 
 class RefinedTracks(NamedTuple):
@@ -62,6 +62,7 @@ class VideoModel(nn.Module):
             of running the segmenter a second time.
         show_unseen: an online track shows its mask, too, in frames in which it was not accepted
             but within its patience (as released).
+        prompted: the task is also given the objects of the first frame (`tasks/vos.py`).
         trace: results say what was proposed and decided in every frame (`tasks/trace.py`).
     """
 
@@ -81,6 +82,7 @@ class VideoModel(nn.Module):
         mask_dtype: torch.dtype | None = torch.float16,
         keep_features: bool = False,
         show_unseen: bool = True,
+        prompted: bool = False,
         trace: bool = False,
     ) -> None:
         super().__init__()
@@ -97,6 +99,7 @@ class VideoModel(nn.Module):
         self.mask_dtype = mask_dtype
         self.keep_features = keep_features
         self.show_unseen = show_unseen
+        self.prompted = prompted
         self.trace = trace
         for part in self._frozen():
             part.requires_grad_(False)
@@ -207,12 +210,22 @@ class VideoModel(nn.Module):
         """What the task delivers; with `trace`, also what was proposed and decided."""
         sizes = self.sizes(video)
         if not self.trace:
-            return self.task(self.predict(video["images"]), sizes)
+            return self._deliver(self.predict(video["images"]), video)
         lines: list[dict[str, Any]] = []
         prediction = self.predict(
             video["images"], lambda done: lines.append(self._trace(done, sizes))
         )
-        return self.task(prediction, sizes) | {"trace": lines}
+        return self._deliver(prediction, video) | {"trace": lines}
+
+    def _deliver(self, prediction: VideoPrediction, video: Video) -> dict[str, Any]:
+        if not self.prompted:
+            return self.task(prediction, self._sizes(video))
+        if "first_frame" not in video:
+            raise ValueError(
+                "MODEL.TASK vos follows given objects, and this video has no 'first_frame': "
+                "evaluate on a data set of TASK vos, or choose MODEL.TASK vis"
+            )
+        return self.task(prediction, self._sizes(video), video["first_frame"])
 
     def _trace(self, done: TrackedFrame, sizes: FrameSizes) -> dict[str, Any]:
         new = slice(done.step.num_tracked, None)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from detectron2.config import CfgNode
+from detectron2.data import MetadataCatalog
 from detectron2.evaluation import DatasetEvaluator, inference_on_dataset, print_csv_format
 from detectron2.utils import comm
 from torch import nn
@@ -15,10 +16,18 @@ from dvis_daq.config import ConfigError
 from dvis_daq.data.loader import build_test_loader
 from dvis_daq.engine.transitions import measure_transitions, scalars
 from dvis_daq.evaluation.vis import VISEvaluator
+from dvis_daq.evaluation.vos import VOSEvaluator
+from dvis_daq.evaluation.vps import VPSEvaluator
+from dvis_daq.evaluation.vss import VSSEvaluator
 
 logger = logging.getLogger(__name__)
 
-EVALUATORS = {"vis": VISEvaluator}  # by MODEL.TASK
+EVALUATORS = {  # by MODEL.TASK
+    "vis": VISEvaluator,
+    "vps": VPSEvaluator,
+    "vss": VSSEvaluator,
+    "vos": VOSEvaluator,
+}
 
 
 def evaluate(cfg: CfgNode, model: nn.Module) -> dict[str, Any]:
@@ -33,7 +42,7 @@ def evaluate(cfg: CfgNode, model: nn.Module) -> dict[str, Any]:
         processes than the main one.
 
     Raises:
-        ConfigError: no test data, or a task without an evaluator.
+        ConfigError: no test data, or data of another task or other classes than the model's.
     """
     names = cfg.DATASETS.TEST
     if not names:
@@ -48,13 +57,22 @@ def build_evaluator(cfg: CfgNode, name: str) -> DatasetEvaluator:
     """The evaluator of `MODEL.TASK` for one data set.
 
     Raises:
-        ConfigError: a task without an evaluator.
+        ConfigError: the data are of another task, or have other things than the model.
     """
-    if cfg.MODEL.TASK not in EVALUATORS:
-        known = ", ".join(EVALUATORS)
-        raise ConfigError(f"no evaluator for MODEL.TASK {cfg.MODEL.TASK!r} yet; there is {known}")
+    task, entry = cfg.MODEL.TASK, MetadataCatalog.get(name)
+    if entry.get("task", task) != task:
+        raise ConfigError(
+            f"data set '{name}' is for the task {entry.task}, MODEL.TASK is {task}; evaluate on "
+            f"data of {task}, or set MODEL.TASK {entry.task}"
+        )
+    things = entry.get("thing_classes")
+    if task == "vps" and things and len(things) != cfg.MODEL.SEM_SEG_HEAD.NUM_THINGS:
+        raise ConfigError(
+            f"data set '{name}' has {len(things)} classes of things, the model "
+            f"{cfg.MODEL.SEM_SEG_HEAD.NUM_THINGS}; set MODEL.SEM_SEG_HEAD.NUM_THINGS {len(things)}"
+        )
     folder = Path(cfg.OUTPUT_DIR, "inference", name)
-    return EVALUATORS[cfg.MODEL.TASK](name, output_dir=folder)
+    return EVALUATORS[task](name, output_dir=folder)
 
 
 def _evaluate_one(cfg: CfgNode, model: nn.Module, name: str) -> dict[str, Any]:

@@ -35,6 +35,8 @@ class ResultFiles:
         gt_root: vps, vos: <video>/<frame>.png; vss: <video>/mask/<frame>.png.
         results: results.json of vis, pred.json of vps.
         results_root: <video>/<frame>.png of the others and of vps.
+        image_root: vss: <video>/origin/<frame>.jpg; vos: <video>/<frame>.jpg. Only a submission
+            needs it; None looks beside the masks.
     """
 
     task: str
@@ -42,6 +44,7 @@ class ResultFiles:
     gt_root: Path | None = None
     results: Path | None = None
     results_root: Path | None = None
+    image_root: Path | None = None
 
     def __post_init__(self) -> None:
         lacking = [name for name in TASKS[self.task] if getattr(self, name) is None]
@@ -51,7 +54,7 @@ class ResultFiles:
     @classmethod
     def of_run(cls, metadata: Any, folder: Path) -> ResultFiles:
         """Of a registered data set, and of what its evaluator wrote to `folder`."""
-        masks = metadata.get("mask_root")
+        masks, images = metadata.get("mask_root"), metadata.get("image_root")
         names = {
             "vis": (INSTANCES, None),
             "vps": (PANOPTIC, PANOPTIC_FOLDER),
@@ -60,11 +63,11 @@ class ResultFiles:
         }[metadata.task]
         results, root = (None if name is None else folder / name for name in names)
         gt_root = None if masks is None else Path(masks)
-        return cls(metadata.task, Path(metadata.json_file), gt_root, results, root)
+        image_root = None if images is None else Path(images)
+        return cls(metadata.task, Path(metadata.json_file), gt_root, results, root, image_root)
 
     def has_labels(self) -> bool:
         """Whether there is anything to score against."""
-        assert self.gt is not None or self.task == "vos"
         if self.task == "vis":
             return has_annotations(self.gt)
         if self.task == "vps":

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -38,7 +38,7 @@ class PartFile:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.path.write_bytes(b"")
 
-    def append(self, video_id: int, entries: list[dict[str, Any]]) -> None:
+    def append(self, video_id: int | str, entries: list[dict[str, Any]]) -> None:
         """Adds one video."""
         self.write({"video_id": video_id, "results": entries})
 
@@ -110,33 +110,22 @@ def merge(parts: Sequence[Path], target: Path) -> int:
     """Writes results.json from the parts of all processes; holds one video at a time.
 
     Args:
-        parts: by process. A video that is in several (a sampler that fills up the last batch)
-            is taken from the first.
+        parts: by process.
         target: old or complete, never half written.
 
     Returns:
         Number of entries.
 
     Raises:
-        FileNotFoundError: a part is missing; processes must share the output folder.
+        FileNotFoundError: see `read_parts`.
     """
-    places: dict[int, tuple[Path, int]] = {}
-    for part in parts:
-        if not part.exists():
-            raise FileNotFoundError(
-                f"{part} is missing: all processes must write to one shared OUTPUT_DIR"
-            )
-        for video_id, offset in _lines(part):
-            if video_id in places:
-                logger.warning("video %d was processed twice; the first result counts", video_id)
-            places.setdefault(video_id, (part, offset))
     count = 0
 
     def write(file: BinaryIO) -> None:
         nonlocal count
         file.write(b"[")
-        for video_id in sorted(places):
-            for entry in _read_line(*places[video_id])["results"]:
+        for line in read_parts(parts):
+            for entry in line["results"]:
                 file.write(b",\n" if count else b"\n")
                 file.write(json.dumps(entry).encode("ascii"))
                 count += 1
@@ -146,7 +135,30 @@ def merge(parts: Sequence[Path], target: Path) -> int:
     return count
 
 
-def _lines(part: Path) -> Iterable[tuple[int, int]]:
+def read_parts(parts: Sequence[Path]) -> Iterator[dict[str, Any]]:
+    """The lines of all processes by rising video id, one at a time.
+
+    A video that is in several parts (a sampler that fills up the last batch) is taken from the
+    first.
+
+    Raises:
+        FileNotFoundError: a part is missing; processes must share the output folder.
+    """
+    places: dict[int | str, tuple[Path, int]] = {}
+    for part in parts:
+        if not part.exists():
+            raise FileNotFoundError(
+                f"{part} is missing: all processes must write to one shared OUTPUT_DIR"
+            )
+        for video_id, offset in _lines(part):
+            if video_id in places:
+                logger.warning("video %s was processed twice; the first result counts", video_id)
+            places.setdefault(video_id, (part, offset))
+    for video_id in sorted(places):  # type: ignore[type-var]  # all of one kind
+        yield _read_line(*places[video_id])
+
+
+def _lines(part: Path) -> Iterator[tuple[int | str, int]]:
     """(video id, offset in bytes) of each line."""
     with open(part, "rb") as file:
         offset = 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,7 @@ def score_semantic_files(
     results_root: str | Path,
     videos: Collection[str] | None = None,
     classes: int = NUM_CLASSES,
-    names: Sequence[str] | None = None,
+    names: Mapping[int, str] | None = None,
     workers: int = 1,
 ) -> dict[str, Any]:
     """Scores label images.
@@ -51,7 +51,7 @@ def score_semantic_files(
         results_root: folder with <video>/<frame>.png, class indices from 0.
         videos: score only these.
         classes: K.
-        names: of the classes.
+        names: of the classes, by id.
         workers: processes, each with videos of its own.
 
     Raises:
@@ -90,14 +90,14 @@ def score_semantic_video(job: Job, classes: int) -> VideoLabels:
 
 
 def semantic_figures(
-    scores: Mapping[str, VideoLabels], *, names: Sequence[str] | None = None
+    scores: Mapping[str, VideoLabels], *, names: Mapping[int, str] | None = None
 ) -> dict[str, Any]:
     """Those of `metrics.semantic.figures`, "per_class" with IoU, and "counts"."""
     ordered = [scores[video] for video in sorted(scores)]
     result: dict[str, Any] = dict(figures(ordered))
     iou = class_iou(ordered)
     result["per_class"] = {
-        str(k): {"name": names[k] if names else str(k), "IoU": float(iou[k])}
+        str(k): {"name": (names or {}).get(k, str(k)), "IoU": float(iou[k])}
         for k in np.flatnonzero(~np.isnan(iou)).tolist()
     }
     pixels = int(confusion(ordered).sum())

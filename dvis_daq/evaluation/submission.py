@@ -90,7 +90,8 @@ def _check_panoptic(job: tuple[Frames, Sequence[Size]]) -> None:
 
 def semantic_zip(files: ResultFiles, workers: int) -> Members:
     """<video>/<frame>.png."""
-    images = {video: _frames(files.gt_root / video / FRAME_FOLDER) for video in files.videos()}
+    root = files.image_root or files.gt_root
+    images = {video: _frames(root / video / FRAME_FOLDER) for video in files.videos()}
     return _labels_zip(images, files.results_root, _check_classes, workers)
 
 
@@ -106,7 +107,7 @@ def _check_classes(job: tuple[str, Mapping[str, Path], Path]) -> None:
 
 def objects_zip(files: ResultFiles, workers: int) -> Members:
     """<video>/<frame>.png with a palette."""
-    root = files.gt_root.parent / IMAGE_FOLDER
+    root = files.image_root or files.gt_root.parent / IMAGE_FOLDER
     images = {video: _frames(root / video) for video in files.videos()}
     check = partial(_check_objects, masks=files.gt_root)
     return _labels_zip(images, files.results_root, check, workers)
@@ -156,9 +157,10 @@ def _checked_labels(
 
 def _frames(folder: Path) -> dict[str, Path]:
     """Images of a video by the name of the frame."""
-    found = {path.stem: path for path in sorted(folder.glob("*.jpg"))}
+    files = sorted(path for ending in ("jpg", "jpeg", "png") for path in folder.glob(f"*.{ending}"))
+    found = {path.stem: path for path in files}
     if not found:
-        raise ValueError(f"{folder} has no .jpg; the frames tell which results are due")
+        raise ValueError(f"{folder} has no images; the frames tell which results are due")
     return found
 
 

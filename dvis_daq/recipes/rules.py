@@ -12,6 +12,7 @@ from detectron2.config import CfgNode
 from dvis_daq.model import TaskHead
 from dvis_daq.refiner import SequenceRules, appearance_padding, zero_padding
 from dvis_daq.tasks.vis import instances
+from dvis_daq.tasks.vos import first_frame_overlap, mask_overlap, objects
 from dvis_daq.tasks.vps import panoptic
 from dvis_daq.tasks.vss import semantic
 from dvis_daq.tracker.state import Lifecycle, mean_of_both, tracker_1, tracker_1_and_2
@@ -115,6 +116,7 @@ def inference(cfg: CfgNode) -> dict[str, Any]:
         "mask_dtype": dtype,
         "keep_features": cfg.TEST.KEEP_FEATURES,
         "show_unseen": cfg.TEST.SHOW_UNSEEN,
+        "prompted": cfg.MODEL.TASK == "vos",
         "trace": cfg.TEST.TRACE,
     }
 
@@ -131,4 +133,8 @@ def task_head(cfg: CfgNode) -> TaskHead:
         )
     if cfg.MODEL.TASK == "vss":
         return semantic
+    if cfg.MODEL.TASK == "vos":
+        released = cfg.TEST.FIRST_FRAME_MATCH == "released"
+        overlap = first_frame_overlap if released else mask_overlap
+        return partial(objects, max_tracks=cfg.TEST.MAX_INSTANCES, overlap=overlap)
     return partial(instances, max_instances=cfg.TEST.MAX_INSTANCES)

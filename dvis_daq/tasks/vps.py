@@ -21,7 +21,7 @@ class Segment(TypedDict):
 
 
 class Panoptic(TypedDict):
-    """`panoptic` is (T, H, W) int32 of segment ids, 0 where there is none."""
+    """`panoptic` is (T, H, W) int16 of segment ids, 0 where there is none."""
 
     task: str
     panoptic: Tensor
@@ -51,7 +51,9 @@ def panoptic(
     masks = prediction.masks[rows.to(prediction.masks.device)]
     winners, shares = _compete(masks, scores, sizes)
     segments, table = _segments(shares >= overlap_threshold, labels, ids, num_things)
-    return Panoptic(task="vps", panoptic=table[winners.long()], segments=segments)
+    for frame in winners:  # in place: the map of a long video is large
+        frame.copy_(table[frame.long()])
+    return Panoptic(task="vps", panoptic=winners, segments=segments)
 
 
 def _compete(masks: Tensor, scores: Tensor, sizes: FrameSizes) -> tuple[Tensor, Tensor]:
@@ -82,10 +84,10 @@ def _compete(masks: Tensor, scores: Tensor, sizes: FrameSizes) -> tuple[Tensor, 
 def _segments(
     keep: Tensor, labels: Tensor, ids: Tensor, num_things: int
 ) -> tuple[list[Segment], Tensor]:
-    """Segments in order of birth, and the (N + 1,) int32 table from row + 1 to segment id."""
+    """Segments in order of birth, and the (N + 1,) int16 table from row + 1 to segment id."""
     segments: list[Segment] = []
     stuff: dict[int, int] = {}  # class -> segment id
-    table = torch.zeros(len(labels) + 1, dtype=torch.int32)
+    table = torch.zeros(len(labels) + 1, dtype=torch.int16)
     for row, (label, track) in enumerate(zip(labels.tolist(), ids.tolist(), strict=True)):
         if not keep[row]:
             continue

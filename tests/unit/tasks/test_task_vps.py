@@ -20,7 +20,7 @@ def test_things_are_counted_in_order_of_birth() -> None:
         (2, 11, True),
     ]
     assert result["panoptic"].shape == (2, 48, 60)
-    assert result["panoptic"].dtype == torch.int32
+    assert result["panoptic"].dtype == torch.int16
     assert (result["panoptic"][:, :, :20] == 2).all()
     assert (result["panoptic"][:, :, -20:] == 1).all()
 
