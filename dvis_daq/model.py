@@ -159,10 +159,14 @@ class VideoModel(nn.Module):
             frames = _shown(frames, watch)
         if self.refiner is not None:
             return self._predict_offline(images, frames)
-        bank = TrackBank(dtype=self.mask_dtype, show_unseen=self.show_unseen)
+        bank = self.bank()
         for done in frames:
             bank.add(done.state, done.step, done.rows, done.seen)
         return bank.drain()
+
+    def bank(self) -> TrackBank:
+        """Where the tracks of an online video are collected."""
+        return TrackBank(dtype=self.mask_dtype, show_unseen=self.show_unseen)
 
     @torch.no_grad()
     def _predict_offline(self, images: Tensor, frames: Iterator[TrackedFrame]) -> VideoPrediction:
@@ -210,22 +214,23 @@ class VideoModel(nn.Module):
         """What the task delivers; with `trace`, also what was proposed and decided."""
         sizes = self.sizes(video)
         if not self.trace:
-            return self._deliver(self.predict(video["images"]), video)
+            return self.deliver(self.predict(video["images"]), video)
         lines: list[dict[str, Any]] = []
         prediction = self.predict(
             video["images"], lambda done: lines.append(self._trace(done, sizes))
         )
-        return self._deliver(prediction, video) | {"trace": lines}
+        return self.deliver(prediction, video) | {"trace": lines}
 
-    def _deliver(self, prediction: VideoPrediction, video: Video) -> dict[str, Any]:
+    def deliver(self, prediction: VideoPrediction, video: Video) -> dict[str, Any]:
+        """The results of a video, as the task wants them."""
         if not self.prompted:
-            return self.task(prediction, self._sizes(video))
+            return self.task(prediction, self.sizes(video))
         if "first_frame" not in video:
             raise ValueError(
                 "MODEL.TASK vos follows given objects, and this video has no 'first_frame': "
                 "evaluate on a data set of TASK vos, or choose MODEL.TASK vis"
             )
-        return self.task(prediction, self._sizes(video), video["first_frame"])
+        return self.task(prediction, self.sizes(video), video["first_frame"])
 
     def _trace(self, done: TrackedFrame, sizes: FrameSizes) -> dict[str, Any]:
         new = slice(done.step.num_tracked, None)

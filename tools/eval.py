@@ -22,6 +22,9 @@ Examples:
   a model on DATASETS.TEST of its configuration:
     python tools/eval.py --config-file configs/ovis/DVIS_DAQ_online_R50.yaml \\
         --weights daq_ovis_r50.pth --num-gpus 8 --json out.json
+  thresholds, all combinations on one pass of the segmenter:
+    python tools/eval.py --config-file FILE --weights FILE --json sweep.json \\
+        --sweep MODEL.LIFECYCLE.SCORE=0.05,0.1,0.2 MODEL.LIFECYCLE.PATIENCE=1,8
 
 --json gets all figures by name, fractions from 0 to 1, null where undefined.
 Exit status: 0 scored, 1 input that cannot be scored, 2 wrong usage.
@@ -79,6 +82,13 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         metavar="TRACE",
         help="why emergences were missed; with --results, from the trace.jsonl of the run",
     )
+    model.add_argument(
+        "--sweep",
+        nargs="+",
+        default=[],
+        metavar="KEY=VALUE,...",
+        help="score an online model under all combinations of these settings",
+    )
     parser.add_argument(
         "--workers",
         type=int,
@@ -98,6 +108,10 @@ def _check_usage(parser: argparse.ArgumentParser, options: argparse.Namespace) -
         parser.error("give either --gt and --results, or --config-file (and --weights)")
     if options.task != "vis" and (options.long_videos or options.explain is not None):
         parser.error("--long-videos and --explain are for --task vis")
+    if options.sweep and (by_files or options.explain is not None or options.submission):
+        parser.error(
+            "--sweep needs --config-file, and goes with neither --explain nor --submission"
+        )
     if by_files and options.explain == "":
         parser.error("--explain needs the trace.jsonl that belongs to --results")
     if by_files:
@@ -111,6 +125,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     options = parse_arguments(arguments)
     try:
+        if options.sweep:
+            of_sweep(options)
+            return
         figures = of_model(options) if options.config_file else of_files(options)
         if options.json:  # before anything is printed: the reader of a pipe may leave early
             write_json(next(iter(figures.values())) if len(figures) == 1 else figures, options.json)
@@ -152,6 +169,32 @@ def of_model(options: argparse.Namespace) -> dict[str, dict[str, Any]]:
                 options.explain = folder / "trace.jsonl"
             figures[name] = score(options, files)
     return figures
+
+
+def of_sweep(options: argparse.Namespace) -> None:
+    """Runs the model once for all settings, and compares their figures."""
+    from dvis_daq.data import datasets
+    from dvis_daq.data.loader import register_datasets
+    from dvis_daq.engine.launch import run
+    from dvis_daq.workbench.sweep import as_markdown, configs, infer
+
+    if options.weights:
+        options.opts = [*options.opts, "MODEL.WEIGHTS", options.weights]
+    options.events = True
+    made = configs(options)
+    first = next(iter(made.values()))
+    run(infer, options, device=first.MODEL.DEVICE)
+    register_datasets(first)
+    figures: dict[str, dict[str, Any]] = {}
+    for name in first.DATASETS.TEST:
+        for setting, cfg in made.items():
+            folder = Path(cfg.OUTPUT_DIR, "inference", name)
+            files = ResultFiles.of_run(datasets.metadata(name), folder)
+            figures.setdefault(name, {})[setting] = score(options, files)
+    if options.json:
+        write_json(figures, options.json)
+    for name, found in figures.items():
+        print(f"{name}\n{as_markdown(found)}")
 
 
 def deliver(options: argparse.Namespace, files: ResultFiles) -> bool:

@@ -18,7 +18,7 @@ FLOORS = {
     "layers": 2, "tasks": 2, "tracks": 3, "data": 3, "evaluation": 3,
     "segmenter": 3, "tracker": 3,
     "refiner": 4, "training": 4,
-    "model": 5, "engine": 6,
+    "model": 5, "variants": 5, "engine": 6,
     "recipes": 6, "streaming": 6,
     "predictor": 7, "report": 7, "workbench": 7,
 }  # fmt: skip
