@@ -51,10 +51,11 @@ def check(
         return found
     videos = dict(sound_entries(content, "videos", found))
     annotations = dict(sound_entries(content, "annotations", found))
-    size_of = image_size if not decode else lambda path: tuple(read_image(path).shape[1:])
     owner: dict[str, str] = {}
     for entry, video in progress(list(videos.items())):
-        found += _frames(entry, video, images, size_of, owner)
+        names = video["file_names"][: video["length"]]
+        size = (video["height"], video["width"])
+        found += check_frames(entry, names, images, size, decode=decode, owner=owner)
     by_id = {video["id"]: video for video in videos.values()}
     for entry, item in annotations.items():
         if item["video_id"] in by_id:
@@ -68,23 +69,33 @@ def check(
     return found
 
 
-def _frames(
+def check_frames(
     entry: str,
-    video: dict[str, Any],
+    names: Sequence[str],
     images: Path,
-    size_of: Callable[[Path], Size],
+    size: Size,
+    *,
+    decode: bool,
     owner: dict[str, str],
 ) -> Iterator[Problem]:
-    """Existence, size and order of the frames of a video."""
-    names = video["file_names"][: video["length"]]
-    size = (video["height"], video["width"])
+    """Existence, size and order of the frames of a video.
+
+    Args:
+        entry: what findings call the video.
+        names: its frames, relative to `images`.
+        images: folder of all frames.
+        size: (height, width) that they must have, pixels.
+        decode: read them to their end.
+        owner: entry by frame, of all videos so far; it is added to.
+    """
     missing, damaged, odd = [], [], []
     for name in names:
-        if not (images / name).is_file():
+        file = images / name
+        if not file.is_file():
             missing.append(name)
             continue
         try:
-            actual = size_of(images / name)
+            actual = tuple(read_image(file).shape[1:]) if decode else image_size(file)
         except BrokenDataError:
             damaged.append(name)
             continue

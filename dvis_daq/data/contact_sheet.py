@@ -10,6 +10,7 @@ import numpy as np
 from dvis_daq.data.annotations import Record
 from dvis_daq.data.classes import Categories
 from dvis_daq.data.images import read_image
+from dvis_daq.data.transforms import Plan
 from dvis_daq.visualization import OverlayStyle, draw_tracks
 
 STYLE = OverlayStyle(parts=("masks", "contours", "labels", "ids"))
@@ -53,17 +54,14 @@ def _drawn(record: Record, categories: Categories, t: int, size: tuple[int, int]
     """Frame `t` with its objects at `size` (width, height)."""
     original = (record["height"], record["width"])
     frame = read_image(record["file_names"][t], original).permute(1, 2, 0).contiguous().numpy()
-    tracks = record["targets"]
-    rows = np.flatnonzero(tracks.visible[:, t])
-    masks = np.zeros((len(rows), size[1], size[0]), dtype=bool)
-    for mask, row in zip(masks, rows, strict=True):
-        mask[:] = cv2.resize(tracks.decode(row, t), size, interpolation=cv2.INTER_NEAREST)
+    grid = Plan.start(original).resized((size[1], size[0])).grid()
+    targets = record["targets"].read([t], grid)
     return draw_tracks(
         cv2.resize(frame, size, interpolation=cv2.INTER_AREA),
-        masks=masks,
-        ids=tracks.ids[rows].tolist(),
-        names=[categories.names[k] for k in tracks.labels[rows]],
-        scores=[1.0] * len(rows),
+        masks=targets.masks[:, 0].numpy(),
+        ids=targets.ids.tolist(),
+        names=[categories.names[k] for k in targets.labels.tolist()],
+        scores=[1.0] * len(targets),
         style=STYLE,
     )
 

@@ -51,12 +51,8 @@ class PanopticFrames:
         Raises:
             BrokenDataError: a PNG is missing, damaged, or has an id that the json does not list.
         """
-        classes = {
-            int(i): int(label)
-            for t in frames
-            for i, label in zip(*self._segments(t), strict=True)
-            if label != CROWD
-        }
+        listed = {i: label for t in frames for i, label in self.segments(t).items()}
+        classes = {i: label for i, label in listed.items() if label != CROWD}
         rows = {segment: row for row, segment in enumerate(sorted(classes))}
         masks = np.zeros((len(rows), len(frames), *grid.size), dtype=bool)
         for t in set(frames):
@@ -74,6 +70,10 @@ class PanopticFrames:
 
     def mapped(self, table: np.ndarray) -> PanopticFrames:
         return replace(self, labels=np.append(table, CROWD)[self.labels])
+
+    def segments(self, frame: int) -> dict[int, int]:
+        """Class index, or `CROWD`, of each segment that the json lists in a frame, by its id."""
+        return dict(zip(*(values.tolist() for values in self._segments(frame)), strict=True))
 
     def _segments(self, frame: int) -> tuple[np.ndarray, np.ndarray]:
         """Ids and labels of one frame."""
