@@ -59,14 +59,27 @@ class MultiheadAttention(nn.Module):
         Returns:
             (..., N, C).
         """
-        weights, biases = self.in_proj_weight.chunk(3), self.in_proj_bias.chunk(3)
         q, k, v = (
-            F.linear(x, weight, bias).unflatten(-1, (self.heads, -1)).transpose(-3, -2)
-            for x, weight, bias in zip((query, key, value), weights, biases, strict=True)
+            x.unflatten(-1, (self.heads, -1)).transpose(-3, -2)
+            for x in self._project(query, key, value)
         )  # (..., heads, N or S, C / heads)
         visible = None if blocked is None else ~torch.atleast_2d(blocked).unsqueeze(-3)
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=visible)
         return self.out_proj(mixed.transpose(-3, -2).flatten(-2))
+
+    def _project(self, query: Tensor, key: Tensor, value: Tensor) -> list[Tensor]:
+        """Queries, keys and values of the heads; what is read more than once is multiplied once."""
+        weight, bias, dim = self.in_proj_weight, self.in_proj_bias, query.shape[-1]
+        inputs = [query]
+        widths = [dim]
+        for x in (key, value):
+            if x is inputs[-1]:
+                widths[-1] += dim
+            else:
+                inputs.append(x)
+                widths.append(dim)
+        projected = map(F.linear, inputs, weight.split(widths), bias.split(widths))
+        return [part for x in projected for part in x.split(dim, dim=-1)]
 
 
 class SelfAttention(nn.Module):

@@ -80,8 +80,9 @@ class Segmenter(nn.Module):
             images: (T, 3, H, W) RGB 0..255, of any dtype and device.
 
         Returns:
-            (T, 3, H', W') on the segmenter's device; padding at the bottom and the right is
-            zero, that is the mean colour.
+            (T, 3, H', W') on the segmenter's device, channels last in memory, which convolution
+            and pooling prefer; padding at the bottom and the right is zero, that is the mean
+            colour.
 
         Raises:
             ValueError: images of another shape.
@@ -90,7 +91,8 @@ class Segmenter(nn.Module):
             raise ValueError(f"images have shape {tuple(images.shape)}, expected (T, 3, H, W)")
         images = (images.to(self.pixel_mean) - self.pixel_mean) / self.pixel_std
         bottom, right = (-size % self.size_divisibility for size in images.shape[-2:])
-        return F.pad(images, (0, right, 0, bottom))
+        padded = F.pad(images, (0, right, 0, bottom))
+        return padded.contiguous(memory_format=torch.channels_last)
 
     def forward(self, images: Tensor) -> FrameOutputs:
         """Segments T frames, `images` as in `normalize`."""
