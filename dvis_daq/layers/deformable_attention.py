@@ -95,12 +95,31 @@ class MSDeformableAttention(nn.Module):
         with no_autocast(query):
             query, memory = at_least_float32(query), at_least_float32(memory)
             value = self.value_proj(memory).unflatten(-1, (heads, -1))  # (T, S, heads, d)
-            offsets = self.sampling_offsets(query).unflatten(-1, (heads, levels, points, 2))
-            weights = self.attention_weights(query).unflatten(-1, (heads, levels * points))
-            weights = weights.softmax(-1).unflatten(-1, (levels, points))
-            pixel = 1 / query.new_tensor([[w, h] for h, w in sizes])[:, None]  # (levels, 1, xy)
-            places = reference[:, None, None, None] + offsets * pixel
+            places, weights = self._look(query, reference, sizes)
             return self.output_proj(self.sampler(value, sizes, places, weights))
+
+    def _look(self, query: Tensor, reference: Tensor, sizes: Sizes) -> tuple[Tensor, Tensor]:
+        """Places and weights as `Sampler` wants them.
+
+        Queries come last because all that follows is a function of a single place: the inner
+        loops run over long rows, and the softmax over rows side by side.
+        """
+        size = query.new_tensor([[w, h] for h, w in sizes])  # (levels, xy)
+        centre = reference.T * size[..., None] - 0.5  # (levels, xy, Q) pixels
+        offsets, attention = self.sampling_offsets, self.attention_weights
+        bias = offsets.bias.view(*self.layout, 2, 1)
+        places = _rows(offsets.weight, (bias + centre[:, None]).flatten(0, 3), query)
+        weights = _rows(attention.weight, attention.bias[:, None], query)
+        heads, levels, points = self.layout
+        weights = weights.unflatten(1, (heads, levels * points)).softmax(2)
+        return places.unflatten(1, (*self.layout, 2)), weights.unflatten(2, (levels, points))
+
+
+def _rows(weight: Tensor, bias: Tensor, query: Tensor) -> Tensor:
+    """(T, N, Q) linear function of queries (T, Q, C): weight (N, C), bias (N, Q) or (N, 1)."""
+    frames, queries = query.shape[:2]
+    bias = bias.expand(frames, len(weight), queries)
+    return torch.baddbmm(bias, weight.expand(frames, -1, -1), query.mT)
 
 
 def pixel_centres(sizes: Sizes, like: Tensor) -> Tensor:
@@ -119,8 +138,9 @@ def sample_values(value: Tensor, sizes: Sizes, places: Tensor, weights: Tensor) 
     Args:
         value: (T, S, heads, d) tokens of all maps.
         sizes: (h, w) of each map.
-        places: (T, Q, heads, levels, points, 2), (x, y) in 0..1 inside a map.
-        weights: (T, Q, heads, levels, points).
+        places: (T, heads, levels, points, 2, Q), x and y in pixels of the map, whose first
+            pixel has its centre at 0.
+        weights: (T, heads, levels, points, Q).
 
     Returns:
         (T, Q, heads * d).
@@ -132,15 +152,15 @@ def sample_values(value: Tensor, sizes: Sizes, places: Tensor, weights: Tensor) 
 def sample_by_grid(value: Tensor, sizes: Sizes, places: Tensor, weights: Tensor) -> Tensor:
     """`sample_values` by one `grid_sample` for each level; the faster one to differentiate."""
     frames, _, heads, _ = value.shape
-    # Queries last: the innermost loops then run over long rows.
-    grids = (2 * places - 1).permute(3, 0, 2, 4, 1, 5).flatten(1, 2)  # (levels, T heads, P, Q, 2)
-    weights = weights.permute(3, 0, 2, 4, 1).flatten(1, 2)  # (levels, T heads, P, Q)
     maps = value.permute(0, 2, 3, 1).flatten(0, 1).split([h * w for h, w in sizes], dim=-1)
+    pixel = 2 / places.new_tensor([[w, h] for h, w in sizes])[:, None, :, None]
+    grids = torch.addcmul(pixel / 2 - 1, places, pixel).mT  # (T, heads, levels, points, Q, 2)
     total = value.new_zeros(())
     for level, size in enumerate(sizes):
         image = maps[level].unflatten(-1, size)  # (T heads, d, h, w)
-        samples = F.grid_sample(image, grids[level], align_corners=False)  # (T heads, d, P, Q)
-        total = total + (samples * weights[level][:, None]).sum(dim=2)
+        grid = grids[:, :, level].flatten(0, 1)  # x and y apart is the layout it reads fastest
+        samples = F.grid_sample(image, grid, align_corners=False)  # (T heads, d, points, Q)
+        total = total + (samples * weights[:, :, level].flatten(0, 1)[:, None]).sum(dim=2)
     return total.unflatten(0, (frames, heads)).permute(0, 3, 1, 2).flatten(2)
 
 
@@ -148,20 +168,29 @@ def sample_by_bags(value: Tensor, sizes: Sizes, places: Tensor, weights: Tensor)
     """`sample_values` by one weighted `embedding_bag` over all levels; the faster one forwards.
 
     A query of a head is a bag of rows of the value table: four corners for each point.
+    No gradient goes through it.
     """
     frames, _, heads, width = value.shape
     table = _with_border(value, sizes)  # (T, S', heads, d)
-    rows, shares = _corners(sizes, places, weights)
+    rows, shares = _corners(sizes, places, weights)  # (T, heads, levels, points, 4, Q)
     frame = torch.arange(frames, device=rows.device, dtype=rows.dtype) * table.shape[1]
     head = torch.arange(heads, device=rows.device, dtype=rows.dtype)
-    rows = (rows + frame.view(-1, *[1] * 5)) * heads + head.view(-1, *[1] * 3)
+    rows.add_(frame.view(-1, *[1] * 5)).mul_(heads).add_(head.view(-1, *[1] * 4))
     out = F.embedding_bag(
-        rows.flatten(3).flatten(0, 2),
-        table.reshape(-1, width),
-        per_sample_weights=shares.flatten(3).flatten(0, 2),
+        _bags(rows),
+        table.view(-1, width),
+        per_sample_weights=_bags(shares),
         mode="sum",
     )
     return out.view(frames, -1, heads * width)
+
+
+def _bags(corners: Tensor) -> Tensor:
+    """(T Q heads, levels * points * 4) of (T, heads, levels, points, 4, Q)."""
+    heads = corners.shape[1]
+    flat = corners.flatten(1, 4)  # (T, N, Q)
+    # Frame by frame it is the transposing of a matrix, which PyTorch does by blocks.
+    return torch.stack([rows.t().contiguous() for rows in flat]).view(-1, flat.shape[1] // heads)
 
 
 def _with_border(value: Tensor, sizes: Sizes) -> Tensor:
@@ -169,30 +198,39 @@ def _with_border(value: Tensor, sizes: Sizes) -> Tensor:
 
     A corner outside the map is then a zero of the table and needs no mask.
     """
+    areas = [(h + 3) * (w + 3) for h, w in sizes]
+    table = value.new_zeros(len(value), sum(areas), *value.shape[2:])
     maps = value.split([h * w for h, w in sizes], dim=1)
-    padded = (
-        F.pad(image.unflatten(1, size), (0, 0, 0, 0, 1, 2, 1, 2)).flatten(1, 2)
-        for image, size in zip(maps, sizes, strict=True)
-    )
-    return torch.cat(list(padded), dim=1)
+    for image, (h, w), padded in zip(maps, sizes, table.split(areas, dim=1), strict=True):
+        padded.unflatten(1, (h + 3, w + 3))[:, 1:-2, 1:-2] = image.unflatten(1, (h, w))
+    return table
 
 
 def _corners(sizes: Sizes, places: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows in the bordered maps, int32, and shares, both (T, Q, heads, levels, points, 4)."""
-    size = places.new_tensor([[w, h] for h, w in sizes])[:, None]  # (levels, 1, xy)
-    pixel = (places * size - 0.5).maximum(places.new_tensor(-1.0)).minimum(size)
+    """Rows in the bordered maps, int32, and shares, both (T, heads, levels, points, 4, Q)."""
+    size = places.new_tensor([[w, h] for h, w in sizes])[:, None, :, None]  # (levels, 1, xy, 1)
+    pixel = places.maximum(torch.full_like(size, -1)).minimum(size)
     low = pixel.floor()
-    dx, dy = (pixel - low).unbind(-1)
-    lower = weights * dy
-    lower_right, upper = lower * dx, weights - lower
-    upper_right = upper * dx
-    shares = [upper - upper_right, upper_right, lower - lower_right, lower_right]
+    dx, dy = pixel.sub_(low).unbind(-2)
+    shape = (*weights.shape[:-1], 4, weights.shape[-1])
+    shares = weights.new_empty(shape)
+    upper_left, upper_right, lower_left, lower_right = shares.unbind(-2)
+    lower = torch.mul(weights, dy)
+    upper = weights - lower
+    torch.mul(upper, dx, out=upper_right)
+    torch.mul(lower, dx, out=lower_right)
+    torch.sub(upper, upper_right, out=upper_left)
+    torch.sub(lower, lower_right, out=lower_left)
 
     areas = torch.tensor([0, *((h + 3) * (w + 3) for h, w in sizes)]).cumsum(0)[:-1]
     stride = torch.tensor([w + 3 for _, w in sizes])
-    first = (areas + stride + 1).to(low.device, torch.int32)[:, None]  # row of pixel (0, 0)
-    stride = stride.to(low.device, torch.int32)[:, None]
-    x, y = low.to(torch.int32).unbind(-1)
-    corner = first + y * stride + x
-    rows = [corner, corner + 1, corner + stride, corner + stride + 1]
-    return torch.stack(rows, dim=-1), torch.stack(shares, dim=-1)
+    first = (areas + stride + 1).to(low.device, torch.int32)[:, None, None]  # of pixel (0, 0)
+    stride = stride.to(low.device, torch.int32)[:, None, None]
+    x, y = low.to(torch.int32).unbind(-2)
+    corner = y * stride + x + first
+    rows = corner.new_empty(shape)
+    rows[..., 0, :] = corner
+    torch.add(corner, 1, out=rows[..., 1, :])
+    torch.add(corner, stride, out=rows[..., 2, :])
+    torch.add(corner, stride + 1, out=rows[..., 3, :])
+    return rows, shares
