@@ -4,7 +4,8 @@
     python benchmarks/deformable_attention.py --device cuda --json out.json
 
 `grid` and `bags` are the two that the package uses; `gather` reads the four corners by
-indexing, the obvious third. `bags` has no gradient. All give the same numbers (the largest difference is printed).
+indexing, the obvious third. `bags` has no gradient. All give the same numbers (the largest
+difference is printed).
 Times are the best of several runs, in milliseconds; on a CPU of the process's own time.
 """
 
