@@ -1,10 +1,12 @@
-"""Time and memory of the evaluator of tracks, on a synthetic set made from a seed.
+"""Time and memory of the evaluators, on synthetic sets made from a seed.
 
     python benchmarks/evaluators.py                  # 150 videos of 60 frames, 480x854
     python benchmarks/evaluators.py --peer           # TrackEval on the same files, in the same run
     python benchmarks/evaluators.py --keep folder    # keeps gt.json and results.json
+    python benchmarks/evaluators.py --labels 6       # VPQ, STQ, mIoU and VC alone: 6 videos of
+                                                     # 24 frames, 720x1280; seconds per video
 
-Every evaluator gets a fresh process and the two files. Seconds are from the files to the
+Every evaluator gets a fresh process and the files. Seconds are from the files to the
 figures, without imports; memory is the peak of the whole process (and of its largest worker).
 """
 
@@ -29,8 +31,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a plai
 import numpy as np
 from pycocotools import mask as coco
 
+from benchmarks.label_sets import write_panoptic_set, write_semantic_set
 from benchmarks.peers import prepare_trackeval, run_trackeval
+from dvis_daq.evaluation.panoptic_scoring import score_panoptic_files
 from dvis_daq.evaluation.scoring import score_files
+from dvis_daq.evaluation.semantic_scoring import score_semantic_files
+from dvis_daq.metrics import stq
+from dvis_daq.metrics.panoptic import Frames, PanopticTruth
+from dvis_daq.metrics.panoptic_reading import read_panoptic_results, read_panoptic_truth
+from dvis_daq.metrics.segment_counts import class_indices, count_segments
+from dvis_daq.metrics.vpq import WINDOWS, total, window_sums_by_class
 
 CLASSES = 40
 CORNERS = 48  # of an outline; with its radius they make run lengths of some 600 bytes
@@ -41,6 +51,9 @@ Outline = tuple[int, np.ndarray, np.ndarray]  # class, (CORNERS, 2) around 0, (T
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = build_parser().parse_args(argv)
+    if args.labels:
+        label_main(args)
+        return
     settings = {name: getattr(args, name) for name in ("videos", "frames", "size", "predictions")}
     with tempfile.TemporaryDirectory() as scratch:
         folder, peer = args.keep or Path(scratch, "set"), Path(scratch, "peer")
@@ -54,11 +67,36 @@ def main(argv: Sequence[str] | None = None) -> None:
             rows["TrackEval"] = alone(trackeval, peer)
     report(rows)
     if args.json:
-        versions = {"python": platform.python_version(), "numpy": np.__version__}
-        machine = {"cpu": platform.machine(), "cores": os.cpu_count(), **versions}
-        result = {"machine": machine, "settings": settings | {"seed": args.seed}, "rows": rows}
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps(result, indent=1) + "\n")
+        write(args.json, settings | {"seed": args.seed}, rows)
+
+
+def label_main(args: argparse.Namespace) -> None:
+    """The evaluators of label images."""
+    settings = {"videos": args.labels, "frames": 24, "size": (720, 1280)}
+    rows = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = args.keep or Path(scratch, "labels")
+        alone(write_panoptic_set, folder / "vps", args.seed, **settings)
+        alone(write_semantic_set, folder / "vss", args.seed, **settings)
+        for name, part in PANOPTIC_PARTS.items():
+            rows[name] = alone(panoptic, folder / "vps", part)
+        for workers in dict.fromkeys((1, args.workers)):
+            rows[f"VPQ, STQ, x{workers}"] = alone(panoptic, folder / "vps", None, workers)
+            rows[f"mIoU, VC, x{workers}"] = alone(semantic, folder / "vss", workers)
+    rows = {name: row | {"seconds": row["seconds"] / args.labels,
+                         "cpu_seconds": row["cpu_seconds"] / args.labels}
+            for name, row in rows.items()}  # fmt: skip
+    report(rows, "PQ/SQ")
+    if args.json:
+        write(args.json, settings | {"seed": args.seed}, rows)
+
+
+def write(path: Path, settings: dict[str, Any], rows: dict[str, dict[str, float]]) -> None:
+    versions = {"python": platform.python_version(), "numpy": np.__version__}
+    machine = {"cpu": platform.machine(), "cores": os.cpu_count(), **versions}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = {"machine": machine, "settings": settings, "rows": rows}
+    path.write_text(json.dumps(content, indent=1) + "\n")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -69,6 +107,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--frames", type=int, default=60, help="of each video")
     parser.add_argument("--predictions", type=int, default=10, help="of each video")
     parser.add_argument("--size", type=int, nargs=2, default=(480, 854), metavar=("H", "W"))
+    parser.add_argument("--labels", type=int, metavar="N", help="N videos of label images instead")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2, help="processes of the second row")
     parser.add_argument("--peer", action="store_true", help="also TrackEval")
@@ -87,14 +126,49 @@ def ours(folder: Path, workers: int) -> dict[str, float]:
     return measured(lambda: score_files(*(folder / name for name in FILES), workers=workers))
 
 
+def panoptic(folder: Path, part: str | None, workers: int = 1) -> dict[str, float]:
+    """All figures, or those that one metric needs."""
+    files = folder / "gt.json", folder / "pred.json"
+    roots = {"truth_root": folder / "masks", "results_root": folder / "pan_pred"}
+    if part is None:
+        return measured(
+            lambda: score_panoptic_files(*files, workers=workers, **roots), figure="VPQ"
+        )
+    truth = read_panoptic_truth(files[0], roots["truth_root"])
+    results = read_panoptic_results(files[1], roots["results_root"], truth)
+    return measured(lambda: one_metric(part, truth, results), figure="AP")
+
+
+def one_metric(part: str, truth: PanopticTruth, results: dict[str, Frames]) -> dict[str, float]:
+    """VPQ or STQ alone, from the PNGs to the figure."""
+    index = class_indices(list(truth.categories))
+    things = np.array([category.isthing for category in truth.categories.values()])
+    counts = (count_segments(v, results[v], truth.videos[v], index) for v in truth.videos)
+    if part == "stq":
+        return {"AP": stq.figures(stq.video_tracks(c, things) for c in counts)["STQ"]}
+    parts = [[window_sums_by_class(c, k, len(index)) for k in WINDOWS] for c in counts]
+    sums = [total(column, len(index)) for column in zip(*parts, strict=True)]
+    return {"AP": float(np.mean([s.mean(things | True)["PQ"] for s in sums]))}
+
+
+PANOPTIC_PARTS = {"VPQ, 5 windows": "vpq", "STQ": "stq"}
+
+
+def semantic(folder: Path, workers: int) -> dict[str, float]:
+    roots = {"truth_root": folder / "data", "results_root": folder / "pred"}
+    return measured(
+        lambda: score_semantic_files(folder / "val.txt", workers=workers, **roots), figure="mIoU"
+    )
+
+
 def trackeval(folder: Path) -> dict[str, float]:
     import trackeval  # noqa: F401  the time of importing is not counted
 
     return measured(lambda: run_trackeval(folder))
 
 
-def measured(evaluate: Callable[[], dict[str, Any]]) -> dict[str, float]:
-    """Seconds, CPU seconds with those of workers, peak MiB of the largest process, and the AP."""
+def measured(evaluate: Callable[[], dict[str, Any]], figure: str = "AP") -> dict[str, float]:
+    """Seconds, CPU seconds with those of workers, peak MiB of the largest process, a figure."""
     people = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     before = [resource.getrusage(who) for who in people]
     start = time.perf_counter()
@@ -106,17 +180,17 @@ def measured(evaluate: Callable[[], dict[str, Any]]) -> dict[str, float]:
         "cpu_seconds": sum(one.ru_utime + one.ru_stime for one in after)
         - sum(one.ru_utime + one.ru_stime for one in before),
         "peak_mib": max(one.ru_maxrss for one in after) / 1024,
-        "AP": figures["AP"],
+        "figure": figures[figure],
     }
 
 
-def report(rows: dict[str, dict[str, float]]) -> None:
+def report(rows: dict[str, dict[str, float]], figure: str = "AP") -> None:
     first = next(iter(rows.values()))["seconds"]
-    print(f"{'evaluator':<18}{'seconds':>9}{'CPU s':>9}{'MiB':>8}{'AP':>9}{'time':>8}")
+    print(f"{'evaluator':<18}{'seconds':>9}{'CPU s':>9}{'MiB':>8}{figure:>9}{'time':>8}")
     for name, row in rows.items():
         print(
             f"{name:<18}{row['seconds']:>9.2f}{row['cpu_seconds']:>9.2f}{row['peak_mib']:>8.0f}"
-            f"{100 * row['AP']:>9.3f}{row['seconds'] / first:>7.1f}x"
+            f"{100 * row['figure']:>9.3f}{row['seconds'] / first:>7.1f}x"
         )
 
 

@@ -12,8 +12,12 @@ from PIL import Image
 KINDS = {"L": "8-bit grey", "P": "a palette image"}
 
 
-def read_segment_ids(path: Path) -> np.ndarray:
+def read_segment_ids(path: Path, out: np.ndarray | None = None) -> np.ndarray:
     """(H, W) uint32 segment ids of a panoptic PNG, R + 256 G + 65536 B.
+
+    Args:
+        out: result of an earlier call that is no longer needed; fresh memory is what costs most
+            beside decoding. Used if the size is the same.
 
     Raises:
         ValueError: no file, a broken one, or not 8-bit RGB.
@@ -24,11 +28,12 @@ def read_segment_ids(path: Path) -> np.ndarray:
         raise ValueError(f"{path} is broken or cut short; write it again")
     if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
         raise ValueError(f"{path} must be 8-bit RGB, a segment id is R + 256 G + 65536 B")
+    if out is None or out.shape != pixels.shape[:2]:
+        out = np.empty(pixels.shape[:2], "<u4")
     # A fourth byte makes a pixel one number; it is 255 everywhere and cut off.
-    four = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGBA)
-    ids = four.view("<u4")[..., 0]
-    ids &= 0xFFFFFF
-    return ids
+    cv2.cvtColor(pixels, cv2.COLOR_BGR2RGBA, dst=out.view(np.uint8).reshape(*out.shape, 4))
+    out &= 0xFFFFFF
+    return out
 
 
 def read_labels(path: Path, modes: Sequence[str] = ("L", "P")) -> np.ndarray:
@@ -83,8 +88,8 @@ def count_pairs(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.n
     starts = np.concatenate([[0], np.flatnonzero(changes) + 1])
     lengths = np.diff(starts, append=first.size)
     keys = first[starts].astype(np.uint64) << np.uint64(32) | second[starts].astype(np.uint64)
-    pairs, inverse = np.unique(keys, return_inverse=True)
-    pixels = np.bincount(inverse.ravel(), weights=lengths).astype(np.int64)
+    pairs = np.unique(keys)
+    pixels = np.bincount(np.searchsorted(pairs, keys), weights=lengths).astype(np.int64)
     low = np.uint64(0xFFFFFFFF)
     return pairs >> np.uint64(32), pairs & low, pixels
 

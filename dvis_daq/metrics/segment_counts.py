@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 
 import numpy as np
@@ -17,7 +18,7 @@ from dvis_daq.metrics.label_images import count_pairs, read_segment_ids
 from dvis_daq.metrics.panoptic import Frames, PanopticFrame
 
 ABSENT = -1  # class of a segment in a frame that does not list it
-_READERS = 2  # threads: the PNGs of a frame are decoded while the last ones are counted
+_THREADS = 4  # decoding and counting run outside of the interpreter's lock
 
 
 @dataclass(frozen=True)
@@ -90,24 +91,36 @@ def count_segments(
             with its json.
     """
     tables = SegmentTable.of(predicted, class_index), SegmentTable.of(actual, class_index)
-    shape = (len(actual), *(len(table.ids) + 1 for table in tables))
-    shared = np.zeros(shape, np.int64)
-    pngs = [frame.png for pair in zip(predicted, actual, strict=True) for frame in pair]
-    with ThreadPoolExecutor(_READERS) as pool:
-        images = pool.map(read_segment_ids, pngs)
-        for t, frame in enumerate(predicted):
-            first, second = next(images), next(images)
-            if first.shape != second.shape:
-                raise ValueError(
-                    f"{frame.png} is {first.shape}, the ground truth {actual[t].png} "
-                    f"{second.shape} (height, width); write results at the original size"
-                )
-            ours, theirs, pixels = count_pairs(first, second)
-            rows = _columns(ours, frame, tables[0])
-            columns = _columns(theirs, actual[t], tables[1])
-            shared[t, rows, columns] = pixels
-            _check_drawn(shared[t].sum(1), frame, tables[0])
+    shared = np.zeros((len(actual), *(len(table.ids) + 1 for table in tables)), np.int64)
+    frames = list(enumerate(zip(predicted, actual, strict=True)))
+    with ThreadPoolExecutor(_THREADS) as pool:
+        shares = (frames[i::_THREADS] for i in range(_THREADS))
+        for counted in pool.map(partial(_count_frames, tables=tables), shares):
+            for t, rows, columns, pixels in counted:
+                shared[t, rows, columns] = pixels
+    for t, frame in enumerate(predicted):
+        _check_drawn(shared[t].sum(1), frame, tables[0])
     return SegmentCounts(video, shared, *tables)
+
+
+def _count_frames(
+    frames: Sequence[tuple[int, tuple[PanopticFrame, PanopticFrame]]],
+    tables: tuple[SegmentTable, SegmentTable],
+) -> list[tuple[int, np.ndarray, np.ndarray, np.ndarray]]:
+    """Frame, row, column and pixels of what meets in some frames; holds two images."""
+    first = second = None
+    counted = []
+    for t, (ours, theirs) in frames:
+        first, second = read_segment_ids(ours.png, first), read_segment_ids(theirs.png, second)
+        if first.shape != second.shape:
+            raise ValueError(
+                f"{ours.png} is {first.shape}, the ground truth {theirs.png} {second.shape} "
+                "(height, width); write results at the original size"
+            )
+        rows, columns, pixels = count_pairs(first, second)
+        places = _columns(rows, ours, tables[0]), _columns(columns, theirs, tables[1])
+        counted.append((t, *places, pixels))
+    return counted
 
 
 def _columns(ids: np.ndarray, frame: PanopticFrame, table: SegmentTable) -> np.ndarray:
