@@ -38,6 +38,7 @@ CONFIGS = ROOT / "configs" / "synthetic"
 # method -> the one whose weights it starts from
 METHODS = {
     "MinVIS": None,
+    "CTVIS": None,
     "DVIS_online": "MinVIS",
     "DVIS_offline": "DVIS_online",
     "DVIS_static_online": "MinVIS",
