@@ -25,9 +25,9 @@ PAGE = ROOT / "docs" / "configuration.md"
 HEAD = """\
 # Configuration
 
-Every key that this package adds to [Detectron2's](https://detectron2.readthedocs.io/en/latest/modules/config.html), or
-whose default it changes. A key is set in a YAML file (which may name another one as its `_BASE_`) or on the command
-line, as `KEY VALUE` pairs at the end. Unknown keys and values of the wrong type are refused.
+Every key that this package adds to Detectron2's, or whose default it changes. A key is set in a
+YAML file (which may name another one as its `_BASE_`) or on the command line, as `KEY VALUE` pairs
+at the end. Unknown keys and values of the wrong type are refused.
 
 This page is made from `dvis_daq/config.py` by `python tools/config_reference.py`.
 """
