@@ -16,17 +16,20 @@ FIGURES = {
 }
 
 
-def figures_of(seeds: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+def figures_of(
+    seeds: Sequence[Mapping[str, Any]], columns: Mapping[str, tuple[str, ...]] = FIGURES
+) -> dict[str, dict[str, Any]]:
     """The columns of one row.
 
     Args:
         seeds: the figures of each seed, fractions as `tools/eval.py` writes them.
+        columns: where each stands in them.
 
     Returns:
         For each column mean, std (of the sample; None for one seed) and values, in percent; a
         figure that is undefined for a seed makes the column undefined.
     """
-    return {column: _summary([_at(one, path) for one in seeds]) for column, path in FIGURES.items()}
+    return {column: _summary([_at(one, path) for one in seeds]) for column, path in columns.items()}
 
 
 def difference(row: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
@@ -36,12 +39,12 @@ def difference(row: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, An
     return _summary([(a - b) / 100 for a, b in zip(row["values"], above["values"], strict=True)])
 
 
-def cell(figure: Mapping[str, Any] | None, *, signed: bool = False) -> str:
+def cell(figure: Mapping[str, Any] | None, *, signed: bool = False, digits: int = 1) -> str:
     """Mean and spread as text."""
     if figure is None or figure["mean"] is None:
         return "-"
-    spread = "" if figure["std"] is None else f" ± {figure['std']:.1f}"
-    return f"{figure['mean']:{'+' if signed else ''}.1f}{spread}"
+    spread = "" if figure["std"] is None else f" ± {figure['std']:.{digits}f}"
+    return f"{figure['mean']:{'+' if signed else ''}.{digits}f}{spread}"
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
