@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,12 @@ FRAMES, MASKS = "JPEGImages", "Annotations"
 
 
 def write_mose_json(
-    root: Path, output: Path, *, min_frames: int = 1, progress: Progress = iter
+    root: Path,
+    output: Path,
+    *,
+    min_frames: int = 1,
+    progress: Progress = iter,
+    workers: int = 1,
 ) -> dict[str, int]:
     """Describes a split; a run that was interrupted goes on where it was.
 
@@ -28,6 +34,7 @@ def write_mose_json(
         output: the json.
         min_frames: shorter videos are left out (6 for training, as released).
         progress: wraps the list of videos, e.g. `tqdm`.
+        workers: processes.
 
     Returns:
         Numbers of `videos`, `frames`, `objects`, `masks` written, and of `short` videos.
@@ -48,7 +55,8 @@ def write_mose_json(
     }
     short = 0
     parts = Parts(output)
-    for part in parts.of(names, lambda name: describe_video(root, name), progress):
+    describe = partial(describe_video, root)
+    for part in parts.make(names, describe, progress=progress, workers=workers):
         if part["video"]["length"] < min_frames:
             short += 1
             continue
