@@ -1,6 +1,6 @@
-"""Frames in, from a folder, a glob or a video file; video files out (PyAV).
+"""Frames in, from a folder, a glob, a video file or live; video files out (PyAV).
 
-Sources can be iterated again and again, and decode one frame at a time.
+Sources decode one frame at a time. Those of files can be iterated again and again.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ from typing import Protocol
 import av
 import numpy as np
 
+from dvis_daq.data.decoding import BrokenFrame, decoded
 from dvis_daq.data.files import natural_order
 from dvis_daq.data.images import read_image
+from dvis_daq.data.live import camera, network_stream
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 
@@ -29,6 +31,7 @@ class FrameSource(Protocol):
     Attributes:
         fps: frames per second, None if unknown.
         length: number of frames, None if unknown until they are read.
+        live: the frames come once, and perhaps without end.
     """
 
     @property
@@ -37,11 +40,18 @@ class FrameSource(Protocol):
     @property
     def length(self) -> int | None: ...
 
+    @property
+    def live(self) -> bool: ...
+
     def __iter__(self) -> Iterator[np.ndarray]: ...
+
+    def attempts(self) -> Iterator[np.ndarray | BrokenFrame]:
+        """The same, but a frame that cannot be read does not end it."""
 
 
 def open_frames(source: str | os.PathLike) -> FrameSource:
-    """Opens a folder of images, a glob of images (quoted, `clip/*.png`) or a video file.
+    """Opens a folder of images, a glob of images (quoted, `clip/*.png`), a video file, a camera
+    by its index, or a stream by its URL.
 
     Raises:
         ValueError: there is nothing to read.
@@ -55,6 +65,10 @@ def open_frames(source: str | os.PathLike) -> FrameSource:
         return ImageFiles(tuple(sorted(files, key=lambda file: natural_order(file.name))))
     if path.is_file():
         return VideoFile(path)
+    if "://" in text:
+        return network_stream(text)
+    if text.isdecimal():
+        return camera(int(text))
     matches = [Path(name) for name in glob.glob(text)]
     if not matches:
         raise ValueError(f"{text}: no such folder, video file or glob of images")
@@ -75,14 +89,23 @@ class ImageFiles:
     def fps(self) -> None:
         return None
 
+    live = False
+
     @property
     def length(self) -> int:
         return len(self.paths)
 
     def __iter__(self) -> Iterator[np.ndarray]:
+        return (_whole(frame, "") for frame in self.attempts())
+
+    def attempts(self) -> Iterator[np.ndarray | BrokenFrame]:
         size = None
         for path in self.paths:
-            frame = read_image(path, size).permute(1, 2, 0).numpy()
+            try:
+                frame = read_image(path, size).permute(1, 2, 0).numpy()
+            except ValueError as error:
+                yield BrokenFrame(str(error))
+                continue
             size = (frame.shape[0], frame.shape[1])
             yield frame
 
@@ -112,21 +135,19 @@ class VideoFile:
         with self._opened() as container:
             return container.streams.video[0].frames or None
 
+    live = False
+
     def __iter__(self) -> Iterator[np.ndarray]:
-        count = 0
+        for count, frame in enumerate(self.attempts()):
+            yield _whole(frame, f"{self.path}: frame {count} ")
+
+    def attempts(self) -> Iterator[np.ndarray | BrokenFrame]:
+        found = False
         with self._opened() as container:
-            try:
-                for frame in container.decode(video=0):
-                    image = frame.to_ndarray(format="rgb24")
-                    # np.rot90 turns against the clock, as `rotation` counts
-                    yield np.ascontiguousarray(np.rot90(image, round(frame.rotation / 90)))
-                    count += 1
-            except av.FFmpegError as error:
-                raise ValueError(
-                    f"{self.path}: frame {count} cannot be decoded ({error.strerror}); "
-                    "re-encode the file or copy it again"
-                ) from error
-        if count == 0:
+            for frame in decoded(container):
+                found = found or not isinstance(frame, BrokenFrame)
+                yield frame
+        if not found:
             raise ValueError(f"{self.path}: holds no frame that can be decoded")
 
     def _opened(self) -> av.container.InputContainer:
@@ -134,6 +155,13 @@ class VideoFile:
             return av.open(os.fspath(self.path))
         except av.FFmpegError as error:
             raise ValueError(f"{self.path}: is no readable video ({error.strerror})") from error
+
+
+def _whole(frame: np.ndarray | BrokenFrame, place: str) -> np.ndarray:
+    """The frame; raises ValueError for one that is broken, `place` naming it."""
+    if isinstance(frame, BrokenFrame):
+        raise ValueError(f"{place}{frame.reason}")
+    return frame
 
 
 class VideoWriter:

@@ -84,7 +84,9 @@ class Streamer:
 
     def finish(self, state: VideoState) -> Results:
         """Speaks of the frames that still wait."""
-        return (yield from self._shown(state, self.mode.finish(state)))
+        if state.size is not None:  # a frame has been seen
+            state = yield from self._shown(state, self.mode.finish(state))
+        return state
 
     def image(self, frame: np.ndarray) -> Tensor:
         """(3, h, w) uint8 at network size."""
@@ -97,7 +99,7 @@ class Streamer:
     def _shown(self, state: VideoState, spoken: Spoken) -> Results:
         """The roster of who has been shown is kept here; the mode does not know of it."""
         roster = state.roster
-        assert state.size is not None  # a frame has been seen
+        assert state.size is not None
         sizes = self._sizes(state.size)
         while True:
             try:

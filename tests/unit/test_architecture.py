@@ -20,7 +20,7 @@ FLOORS = {
     "refiner": 4, "training": 4,
     "model": 5, "variants": 5, "engine": 6,
     "recipes": 6, "streaming": 6,
-    "predictor": 7, "report": 7, "workbench": 7,
+    "predictor": 7, "demo": 7, "report": 7, "workbench": 7,
 }  # fmt: skip
 # Same floor, no sight of each other; and the four nevers.
 FORBIDDEN = [

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import av
@@ -9,6 +13,8 @@ import cv2
 import numpy as np
 import pytest
 
+from dvis_daq.data.decoding import BrokenFrame
+from dvis_daq.data.live import LiveStream
 from dvis_daq.data.video_io import ImageFiles, VideoFile, VideoWriter, open_frames
 
 
@@ -151,3 +157,53 @@ def test_cut_video_is_named(tmp_path: Path) -> None:
     path.write_bytes(data)
     with pytest.raises(ValueError, match=r"clip.mp4: frame \d+ cannot be decoded"):
         list(open_frames(path))
+
+
+def test_attempts_tell_of_broken_images_and_go_on(tmp_path: Path) -> None:
+    names = ["0.jpg", "1.jpg", "2.jpg", "3.png"]
+    folder = write_images(tmp_path, moving_square(4), names)
+    (folder / "1.jpg").write_bytes((folder / "1.jpg").read_bytes()[:100])
+    write_images(folder, moving_square(1, height=40), ["2.jpg"])
+    first, broken, odd, last = open_frames(folder).attempts()
+    assert isinstance(broken, BrokenFrame) and "1.jpg" in broken.reason
+    assert isinstance(odd, BrokenFrame) and "(40, 64)" in odd.reason
+    assert np.array_equal(last, moving_square(4)[3]) and isinstance(first, np.ndarray)
+
+
+def test_attempts_tell_of_broken_packets_and_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(av, "codecs_available", av.codecs_available - {"libx264"})
+    path = write_video(tmp_path / "clip.mp4", moving_square())
+    with av.open(str(path)) as container:
+        packet = bytes([*container.demux(video=0)][1])
+    path.write_bytes(path.read_bytes().replace(packet, bytes(len(packet))))
+    broken = [isinstance(frame, BrokenFrame) for frame in open_frames(path).attempts()]
+    assert broken == [False, True, *[False] * 6]
+
+
+def test_a_stream_by_its_url(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "clip.ts", moving_square())
+    handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        source = open_frames(f"http://user:secret@127.0.0.1:{server.server_port}/{path.name}")
+        assert isinstance(source, LiveStream) and source.live and source.length is None
+        read = np.stack(list(source))
+        missing = open_frames(f"http://user:secret@127.0.0.1:{server.server_port}/no.ts")
+        with pytest.raises(ValueError, match=r"no.ts: cannot be opened") as error:
+            list(missing)
+        server.shutdown()
+    assert error_of(read, moving_square()) < 8
+    assert "secret" not in source.name and "secret" not in str(error.value)
+
+
+def test_a_camera_by_its_index(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "linux")
+    source = open_frames("3")
+    assert (source.name, source.url, source.format) == ("camera 3", "/dev/video3", "v4l2")
+    with pytest.raises(ValueError, match="camera 3: cannot be opened"):
+        list(source)
+    monkeypatch.setattr(sys, "platform", "plan9")
+    with pytest.raises(ValueError, match="cameras are read on linux and darwin only"):
+        open_frames("3")

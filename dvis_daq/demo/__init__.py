@@ -1,0 +1,1 @@
+"""What `tools/demo.py` is made of: a job that can be resumed, its results, its overlay."""
