@@ -124,6 +124,7 @@ def _validate(cfg: CfgNode) -> None:
     _one_of(cfg.MODEL.TRACKER.NOISE.MODE, "MODEL.TRACKER.NOISE.MODE", ("none", "rs", "wa", "cc"))
     for key, choices in ANCHOR_CHOICES.items():
         _one_of(cfg.MODEL.TRACKER.ANCHORS[key], f"MODEL.TRACKER.ANCHORS.{key}", choices)
+    _one_of(cfg.SOLVER.LR_SCALING, "SOLVER.LR_SCALING", ("none", "linear", "sqrt"))
     _one_of(cfg.SOLVER.NON_FINITE, "SOLVER.NON_FINITE", ("stop", "skip"))
     _one_of(cfg.TEST.FIRST_FRAME_MATCH, "TEST.FIRST_FRAME_MATCH", ("iou", "released"))
     _one_of(cfg.SOLVER.PRECISION, "SOLVER.PRECISION", ("fp32", "bf16", "fp16"))
@@ -294,6 +295,15 @@ def _add_training(cfg: CfgNode) -> None:
     solver.BACKBONE_MULTIPLIER = 0.1  # learning rate of the backbone over that of the rest
     solver.PRECISION = "fp32"  # fp32 | bf16 | fp16
     solver.ACCUMULATION = 1  # batches a step
+    # BASE_LR holds for steps of REFERENCE_BATCH clips (IMS_PER_BATCH * ACCUMULATION); for others
+    # it is scaled: none | linear | sqrt (of the ratio)
+    solver.LR_SCALING = "none"
+    solver.REFERENCE_BATCH = 8
+    # How the model is computed; see `engine.adaptation`
+    solver.SYNC_BN = True  # batch norms see the clips of all GPUs
+    solver.ACTIVATION_CHECKPOINTING = False
+    solver.CHANNELS_LAST = False
+    solver.COMPILE = False
     # A loss, matching cost or gradient that is not finite: stop, or skip the step (and go on)
     solver.NON_FINITE = "stop"
     solver.KEEP_CHECKPOINTS = 5  # newest model_<iteration>.pth that stay; 0: all

@@ -21,10 +21,12 @@ from detectron2.utils import comm
 import dvis_daq.recipes  # noqa: F401  registers the methods
 from dvis_daq.checkpoint import load_weights
 from dvis_daq.config import ConfigError, get_config
+from dvis_daq.engine.dry_run import dry_run
 from dvis_daq.engine.errors import Interrupted, TrainingError
 from dvis_daq.engine.evaluate import evaluate
 from dvis_daq.engine.export import export_weights
 from dvis_daq.engine.launch import check_processes, restarted, run
+from dvis_daq.engine.manifest import with_seed
 from dvis_daq.engine.replay import replay
 from dvis_daq.engine.setup import build_model, one_line_errors, setup
 from dvis_daq.engine.trainer import Trainer
@@ -32,6 +34,7 @@ from dvis_daq.engine.trainer import Trainer
 EXAMPLES = """
 examples:
   python tools/train_net.py --config-file configs/ovis/DVIS_DAQ_online_R50.yaml --num-gpus 8
+  python tools/train_net.py --config-file FILE --dry-run        # data, weights, memory, disk
   python tools/train_net.py --config-file FILE --resume         # go on after an interruption
   python tools/train_net.py --config-file FILE --eval-only MODEL.WEIGHTS output/model_final.pth
   python tools/train_net.py --config-file FILE SOLVER.MAX_ITER 1000 OUTPUT_DIR output/short
@@ -47,15 +50,14 @@ def main(args: argparse.Namespace) -> None:
     """One process of the run."""
     cfg = get_config(args.config_file, args.opts)
     with one_line_errors():
-        if args.replay:
-            print(replay(cfg, Path(args.replay)))
-            return
+        resume = args.resume or restarted()
+        cfg = with_seed(cfg, resume=resume)
         setup(cfg, args)
         if args.eval_only:
             evaluate_weights(cfg)
             return
         trainer = Trainer(cfg)
-        trainer.prepare(resume=args.resume or restarted())
+        trainer.prepare(resume=resume)
     try:
         trainer.train()
     except TrainingError as error:
@@ -92,6 +94,11 @@ def parse_args(argv: Sequence[str]) -> argparse.Namespace:
     parser.description = __doc__
     parser.set_defaults(dist_url="auto")
     parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="look for data and weights, say what the training takes, and end",
+    )
+    parser.add_argument(
         "--replay",
         metavar="FILE",
         help="repeat a training step from the dump in OUTPUT_DIR/non_finite and say where it fails",
@@ -107,6 +114,14 @@ def cli(argv: Sequence[str]) -> None:
     args = parse_args(argv)
     with one_line_errors():
         cfg = get_config(args.config_file, args.opts)
+        if args.dry_run:
+            processes = max(args.num_gpus, 1) * args.num_machines
+            for line in dry_run(cfg, processes=processes, resume=args.resume):
+                print(line, flush=True)
+            return
+        if args.replay:
+            print(replay(cfg, Path(args.replay)))
+            return
         check_processes(args.num_gpus, cfg.MODEL.DEVICE)
     run(main, args, device=cfg.MODEL.DEVICE)
 

@@ -44,7 +44,14 @@ def run(
         return
     with _signals_passed_on():
         try:
-            launch(main, count, args.num_machines, args.machine_rank, args.dist_url, args=(args,))
+            launch(
+                _call_in_group,
+                count,
+                args.num_machines,
+                args.machine_rank,
+                args.dist_url,
+                args=(main, args),
+            )
         except mp.ProcessExitedException as error:
             raise SystemExit(_farewell(error)) from None
         except mp.ProcessRaisedException as error:
@@ -56,6 +63,16 @@ def run(
 def restarted() -> bool:
     """Whether torchrun has started this process anew after a failure."""
     return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0
+
+
+def _call_in_group(main: Callable[[argparse.Namespace], None], args: argparse.Namespace) -> None:
+    """`main(args)` in a process of a group, which is left together.
+
+    Only after success: to leave it after a failure would wait for the others.
+    """
+    main(args)
+    comm.synchronize()
+    dist.destroy_process_group()
 
 
 @contextmanager
@@ -121,5 +138,4 @@ def _run_under_torchrun(
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     dist.init_process_group("gloo" if device == "cpu" else "nccl")
     comm.create_local_process_group(int(os.environ["LOCAL_WORLD_SIZE"]))
-    record(main)(args)  # torchrun shows the traceback of the process that failed first
-    dist.destroy_process_group()  # after a failure it would wait for the others
+    record(_call_in_group)(main, args)  # torchrun shows the traceback of the first failure

@@ -42,10 +42,11 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.AdamW:
         ConfigError: no parameter requires a gradient.
     """
     solver = cfg.SOLVER
+    base = scaled_rate(cfg)
     groups: dict[tuple[float, float], list[nn.Parameter]] = defaultdict(list)
     for name, module, parameter in _trained(model):
         in_backbone = "backbone" in name.split(".")
-        rate = solver.BASE_LR * (solver.BACKBONE_MULTIPLIER if in_backbone else 1.0)
+        rate = base * (solver.BACKBONE_MULTIPLIER if in_backbone else 1.0)
         decay = solver.WEIGHT_DECAY
         if isinstance(module, _NORMS):
             decay = solver.WEIGHT_DECAY_NORM
@@ -63,6 +64,14 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.AdamW:
         ],
         fused=True,  # one kernel instead of a loop over parameters
     )
+
+
+def scaled_rate(cfg: CfgNode) -> float:
+    """`SOLVER.BASE_LR` for the number of clips in a step, see `SOLVER.LR_SCALING`."""
+    solver = cfg.SOLVER
+    ratio = solver.IMS_PER_BATCH * solver.ACCUMULATION / solver.REFERENCE_BATCH
+    power = {"none": 0.0, "linear": 1.0, "sqrt": 0.5}[solver.LR_SCALING]
+    return solver.BASE_LR * ratio**power
 
 
 def _trained(model: nn.Module) -> Iterator[tuple[str, nn.Module, nn.Parameter]]:

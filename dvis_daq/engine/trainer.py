@@ -14,8 +14,8 @@ from detectron2.utils import comm
 from detectron2.utils.events import CommonMetricPrinter, JSONWriter, TensorboardXWriter
 from torch import Tensor, nn
 
-from dvis_daq.checkpoint import load_weights
 from dvis_daq.data.loader import build_train_loader
+from dvis_daq.engine.adaptation import adapt
 from dvis_daq.engine.checkpointer import Checkpointer
 from dvis_daq.engine.errors import Interrupted, TrainingError
 from dvis_daq.engine.evaluate import evaluate
@@ -27,10 +27,12 @@ from dvis_daq.engine.hooks import (
     StopOnSignal,
 )
 from dvis_daq.engine.interrupts import StopWish
+from dvis_daq.engine.manifest import Manifest
 from dvis_daq.engine.optimizer import build_lr_scheduler, build_optimizer, clip_gradients
 from dvis_daq.engine.precision import Precision
 from dvis_daq.engine.random_state import preserved_random_state, set_random_state
 from dvis_daq.engine.setup import build_model
+from dvis_daq.engine.start import learning_parts, load_start_weights, start_file
 from dvis_daq.engine.step import Batch, TrainingStep
 from dvis_daq.engine.workers import data_workers, dead_worker
 
@@ -59,7 +61,7 @@ class Trainer(TrainerBase):
         self._random: dict[str, Any] | None = None
         self._workers: list[int] = []
         self._left_out = 0
-        module = build_model(cfg)
+        module = adapt(cfg, build_model(cfg))
         self.optimizer = build_optimizer(cfg, module)
         self._device = device = next(module.parameters()).device
         self.precision = Precision(cfg.SOLVER.PRECISION, device)
@@ -100,7 +102,7 @@ class Trainer(TrainerBase):
             self._restore_own(rest)
             logger.info("Going on with iteration %d", self.start_iter)
         else:
-            self._load_weights()
+            load_start_weights(self.cfg, self.checkpointer.model)
         done = self.start_iter * self.cfg.SOLVER.ACCUMULATION
         self._loader = self._build_loader(self.cfg, done)
 
@@ -149,18 +151,6 @@ class Trainer(TrainerBase):
         self.optimizer.load_state_dict(state_dict["optimizer"])
         self.precision.scaler.load_state_dict(state_dict["scaler"])
 
-    def _load_weights(self) -> None:
-        file = self.cfg.MODEL.WEIGHTS or _backbone_weights(self.cfg)
-        if not file:
-            logger.info("MODEL.WEIGHTS is empty: training starts from random weights")
-            return
-        load_weights(
-            self.checkpointer.model,
-            file,
-            trains=_learning_parts(self.checkpointer.model),
-            partial=self.cfg.MODEL.PARTIAL_WEIGHTS,
-        )
-
     def _make_step(self) -> TrainingStep:
         cfg = self.cfg
         return TrainingStep(
@@ -188,6 +178,7 @@ class Trainer(TrainerBase):
         if comm.is_main_process():
             folder = Path(cfg.OUTPUT_DIR)
             folder.mkdir(parents=True, exist_ok=True)
+            made.append(Manifest(cfg, start_file(cfg)))
             writers = [
                 CommonMetricPrinter(self.max_iter),
                 JSONWriter(str(folder / "metrics.json")),
@@ -232,25 +223,9 @@ class Trainer(TrainerBase):
             self._objective.load_state_dict(of_ranks["objective"][rank % saved])
 
 
-def _backbone_weights(cfg: CfgNode) -> str:
-    """Where only the backbone starts from a file: the ViT, in its adapter or alone."""
-    adapted = cfg.MODEL.BACKBONE.NAME == "D2VitAdapterDinoV2"
-    with_vit = adapted or cfg.MODEL.SEGMENTER == "encoder_only"
-    return cfg.MODEL.VIT_ADAPTER.VIT_WEIGHT if with_vit else ""
-
-
-def _learning_parts(model: nn.Module) -> list[str]:
-    """Names of the parts of a model with a parameter that requires a gradient."""
-    return [
-        name
-        for name, part in model.named_children()
-        if any(parameter.requires_grad for parameter in part.parameters())
-    ]
-
-
 def _learning_summary(model: nn.Module) -> str:
     total, learning = (
         sum(p.numel() for p in model.parameters() if p.requires_grad or not only) / 1e6
         for only in (False, True)
     )
-    return f"{', '.join(_learning_parts(model))} ({learning:.2f} M of {total:.2f} M parameters)"
+    return f"{', '.join(learning_parts(model))} ({learning:.2f} M of {total:.2f} M parameters)"

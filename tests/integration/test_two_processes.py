@@ -1,21 +1,34 @@
 """Two processes with half of the batch each train as one does with all of it."""
 
 import argparse
+import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from detectron2.config import CfgNode
+from detectron2.modeling import META_ARCH_REGISTRY
 from detectron2.utils import comm
+from torch import Tensor
 
+import dvis_daq.recipes  # noqa: F401
 from dvis_daq.checkpoint import read_checkpoint
+from dvis_daq.config import get_config
+from dvis_daq.data.loader import build_train_loader
 from dvis_daq.engine import launch
 from dvis_daq.engine.trainer import Trainer
+from tests.tiny_run import tiny_config
 from tests.unit.engine.stand_in import Stream, stand_in_config
 
 OPTIONS = ("MODEL.META_ARCHITECTURE", "certain_stand_in", "SOLVER.IMS_PER_BATCH", 4,
            "SOLVER.ACCUMULATION", 2)  # fmt: skip
+RECIPES = ("MinVIS", "DVIS_DAQ_online")
+
+pytestmark = pytest.mark.skipif(
+    torch.cuda.is_available(), reason="with a GPU, launch takes one each"
+)
 
 
 def _share(cfg: CfgNode, start: int) -> Stream:
@@ -30,16 +43,157 @@ def train(args: argparse.Namespace) -> None:
     trainer.train()
 
 
-def _run(output: Path, processes: int) -> dict[str, Any]:
+def _launch(main: Any, output: Path, processes: int) -> None:
     args = argparse.Namespace(output=output, num_gpus=processes)
     vars(args).update(num_machines=1, machine_rank=0, dist_url="auto")
-    launch.run(train, args, device="cpu")
-    return read_checkpoint(output / "model_final.pth")
+    launch.run(main, args, device="cpu")
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="with a GPU, launch takes one each")
-def test_two_equal_one(tmp_path: Path) -> None:
-    one, two = (_run(tmp_path / str(count), count) for count in (1, 2))
+def everything(args: argparse.Namespace) -> None:
+    """One launch for all tests: the start takes most of the time."""
+    train(args)
+    write_gradients(args)
+    if comm.get_world_size() == 2:
+        resume_in_two(args)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `1` and `2`, what one process and two have written."""
+    folder = tmp_path_factory.mktemp("processes")
+    for recipe in (*RECIPES, "DVIS_offline"):
+        tiny_config(folder, recipe)
+    for count in (1, 2):
+        (folder / str(count)).mkdir()
+        _launch(everything, folder / str(count), count)
+    return folder
+
+
+def test_two_equal_one(runs: Path) -> None:
+    one, two = (read_checkpoint(runs / f"{count}/model_final.pth") for count in (1, 2))
     for name, value in one["model"].items():
         torch.testing.assert_close(two["model"][name], value, rtol=1e-9, atol=1e-12)
     assert len(two["random"]) == 2
+
+
+class GridPoints:
+    """Points without chance: the same lattice for every mask."""
+
+    def uniform(self, sets: int, *, like: Tensor, frames: int = 1) -> Tensor:
+        steps = (torch.arange(6, dtype=like.dtype) + 0.5) / 6
+        lattice = torch.cartesian_prod(steps, steps).repeat(frames, 1)
+        return lattice.expand(sets, -1, -1)
+
+    def uncertain(self, logits: Tensor, *, frames: int = 1) -> Tensor:
+        return self.uniform(len(logits), like=logits, frames=frames)
+
+
+def _register_exact() -> None:
+    """Recipes in float64 whose losses do not depend on chance."""
+    for recipe in RECIPES:
+        if f"exact_{recipe}" in META_ARCH_REGISTRY:
+            continue
+
+        def build(cfg: CfgNode, recipe: str = recipe) -> torch.nn.Module:
+            torch.manual_seed(0)
+            model = META_ARCH_REGISTRY.get(recipe)(cfg).double()
+            model.objective = dataclasses.replace(model.objective, points=GridPoints())
+            return model
+
+        build.__name__ = f"exact_{recipe}"
+        META_ARCH_REGISTRY.register(build)
+
+
+def _exact_config(folder: Path, recipe: str) -> CfgNode:
+    stages = "[{'FRAMES': 3, 'SCORE': 0.1, 'HIDE': 'none'}]"
+    options = ["MODEL.META_ARCHITECTURE", f"exact_{recipe}", "MODEL.EDS.STAGES", stages,
+               "INPUT.CLIP.FRAMES", "3", "SOLVER.IMS_PER_BATCH", "4", "SOLVER.MAX_ITER", "1",
+               "SOLVER.CLIP_GRADIENTS.ENABLED", "False", "DATASETS.TEST", "()",
+               "SOLVER.ACCUMULATION", "2", "MODEL.BACKBONE.NAME", "build_resnet_backbone",
+               "MODEL.RESNETS.DEPTH", "18", "MODEL.RESNETS.RES2_OUT_CHANNELS", "64",
+               "MODEL.RESNETS.NORM", "FrozenBN", "MODEL.RESNETS.OUT_FEATURES",
+               "['res2', 'res3', 'res4', 'res5']"]  # fmt: skip
+    return get_config(folder.parent / f"{recipe}.yaml", [*options, "OUTPUT_DIR", str(folder)])
+
+
+def write_gradients(args: argparse.Namespace) -> None:
+    """Gradients of the first step of each recipe, into a file of the main process."""
+    _register_exact()
+    for recipe in RECIPES:
+        trainer = Trainer(_exact_config(args.output, recipe))
+        trainer.prepare()
+        found: dict[str, Tensor] = {}
+        parameters = dict(trainer.checkpointer.model.named_parameters())
+
+        def keep(*_: Any, into: Any = found, parameters: Any = parameters) -> None:
+            into.update({n: p.grad.clone() for n, p in parameters.items() if p.grad is not None})
+
+        trainer.optimizer.register_step_pre_hook(keep)
+        trainer.train()
+        if comm.is_main_process():
+            torch.save(found, args.output / f"gradients_{recipe}.pth")
+
+
+def test_gradients_of_real_recipes(runs: Path) -> None:
+    """Several clips a process, accumulation, a frozen part, no batch norm; 1e-6 in float64."""
+    for recipe in RECIPES:
+        one, two = (
+            torch.load(runs / f"{count}/gradients_{recipe}.pth", weights_only=True)
+            for count in (1, 2)
+        )
+        assert one.keys() == two.keys()
+        assert len(one) > 20
+        assert sum(bool(value.any()) for value in one.values()) > 20
+        for name, value in one.items():
+            torch.testing.assert_close(two[name], value, rtol=1e-6, atol=1e-9, msg=name)
+
+
+class _Killed(BaseException):
+    """Like a signal: no handler of ordinary errors sees it."""
+
+
+def _killed_after(batches: int) -> Any:
+    def build(cfg: CfgNode, start: int) -> Iterator[Any]:
+        for number, batch in enumerate(build_train_loader(cfg, start), start):
+            if number == batches:
+                raise _Killed
+            yield batch
+
+    return build
+
+
+def resume_in_two(args: argparse.Namespace) -> None:
+    """A straight run, and one that is killed and resumed; chance differs between processes."""
+    for folder, seed, build in (
+        ("straight", 3, build_train_loader),
+        ("killed", 3, _killed_after(3)),
+        ("killed", 99, build_train_loader),
+    ):
+        file = args.output.parent / "DVIS_offline.yaml"
+        options = ["SOLVER.MAX_ITER", "5", "SOLVER.CHECKPOINT_PERIOD", "2", "DATASETS.TEST", "()",
+                   "MODEL.REFINER.CONTRASTIVE", "True"]  # fmt: skip
+        cfg = get_config(file, [*options, "OUTPUT_DIR", str(args.output / folder)])
+        torch.manual_seed(seed + comm.get_rank())
+        trainer = Trainer(cfg, build)
+        trainer.prepare(resume=True)
+        if build is build_train_loader:
+            trainer.train()
+        else:
+            with pytest.raises(_Killed):
+                trainer.train()
+
+
+def test_two_processes_resume_exactly(runs: Path) -> None:
+    """Each has its own random numbers and its own memory of classes."""
+    straight, resumed = (
+        read_checkpoint(runs / "2" / folder / "model_final.pth")
+        for folder in ("straight", "killed")
+    )
+    for name, value in straight["model"].items():
+        assert torch.equal(resumed["model"][name], value), name
+    memories = straight["objective"]
+    assert len(memories) == 2
+    assert memories[0]
+    for one, other in zip(memories, resumed["objective"], strict=True):
+        assert one.keys() == other.keys()
+        assert all(torch.equal(one[label], other[label]) for label in one)

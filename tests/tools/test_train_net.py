@@ -1,5 +1,6 @@
 """tools/train_net.py: a tiny run from start to finish, and its bad inputs."""
 
+import hashlib
 import json
 import logging
 from collections.abc import Iterator
@@ -59,6 +60,61 @@ def test_trains_resumes_and_hands_out_weights(
     later = read_checkpoint(tmp_path / "model_final.safetensors")["model"]
     assert later.keys() == content["model"].keys()
     assert any(not torch.equal(later[name], content["model"][name]) for name in later)
+
+
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    assert (manifest["status"], manifest["start_iteration"]) == ("finished", 3)
+    assert "segm/AP50" in manifest["figures"]
+    assert manifest["seed"]["SEED"] == 42
+    assert manifest["versions"]["torch"] in torch.__version__
+    data = manifest["data"][f"tiny_{tiny.parent.name}"]
+    json_bytes = (tiny.parent / "tiny.json").read_bytes()
+    assert data["annotations"]["sha256"] == hashlib.sha256(json_bytes).hexdigest()
+    assert data["frames"]["folders"] == 2
+    [first] = manifest["earlier"]
+    assert (first["status"], first["start_iteration"]) == ("finished", 0)
+
+
+def _files(folder: Path) -> set[Path]:
+    return set(folder.rglob("*"))
+
+
+def test_dry_run_says_what_would_happen(
+    train_net: ModuleType, tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["OUTPUT_DIR", str(tmp_path), "SOLVER.ACCUMULATION", "3", "MODEL.DEVICE", "cuda"]
+    train_net.cli(["--config-file", str(tiny), "--dry-run", "--num-gpus", "2", *options])
+    text = capsys.readouterr().out
+    assert "2 videos, 10 frames" in text
+    assert "3 (0 of 3 are done), 6 clips each: 2 processes x 1 clips x 3 rounds" in text
+    assert "GiB a GPU for clips of 5 frames of 32 x 57" in text
+    assert _files(tmp_path) == set()  # nothing is written
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["MODEL.WEIGHTS", "no.pth"], "no.pth: no such checkpoint"),
+        (["DATASETS.TRAIN", "('x',)"], "no data set is called 'x'"),
+        (["SOLVER.IMS_PER_BATCH", "3"], "IMS_PER_BATCH 3 is not a multiple of 2 processes"),
+        (["DATASETS.TEST", "('ovis_val',)"], "ovis_val"),
+    ],
+)
+def test_dry_run_fails_early(
+    train_net: ModuleType, tiny: Path, tmp_path: Path, options: list[str], message: str
+) -> None:
+    options = ["OUTPUT_DIR", str(tmp_path), *options]
+    with pytest.raises(SystemExit) as error:
+        train_net.cli(["--config-file", str(tiny), "--dry-run", "--num-gpus", "2", *options])
+    assert str(error.value).startswith("error: ")
+    assert message in str(error.value)
+
+
+def test_dry_run_misses_a_frame(train_net: ModuleType, tmp_path: Path) -> None:
+    file = tiny_config(tmp_path)
+    (tmp_path / "images" / "b" / "004.png").unlink()
+    with pytest.raises(SystemExit, match="b/004.png is missing; check the image root"):
+        train_net.cli(["--config-file", str(file), "--dry-run"])
 
 
 @pytest.mark.parametrize(
