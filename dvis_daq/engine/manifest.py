@@ -114,10 +114,7 @@ def describe_run(cfg: CfgNode, weights: str = "") -> dict[str, Any]:
         "started": _now(),
         "command": shlex.join([sys.executable, *sys.argv]),
         "folder": os.getcwd(),
-        "config": {
-            "file": "config.yaml",
-            "sha256": hashlib.sha256(cfg.dump().encode()).hexdigest(),
-        },
+        "config": {"file": "config.yaml", "sha256": digest},
         "versions": _versions(),
         "git": _git(Path(dvis_daq.__file__).parents[1], Path(cfg.OUTPUT_DIR)),
         "seed": {"SEED": cfg.SEED, "of_process": "SEED + rank"},
@@ -125,9 +122,7 @@ def describe_run(cfg: CfgNode, weights: str = "") -> dict[str, Any]:
         "devices": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
         "host": platform.node(),
         "weights": _file(Path(weights)) if weights else None,
-        "data": {
-            name: data_fingerprint(name) for name in (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST)
-        },
+        "data": {name: data_fingerprint(name) for name in names},
     }
 
 

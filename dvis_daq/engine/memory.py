@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ from dvis_daq.structures import ClipTargets
 
 _OBJECTS = 8  # in the made-up clips: a crowded video
 _SHARES = (1 / 4, 3 / 8)  # of the side of a frame, in the steps that are measured
+_MULTIPLE = 32  # pixels
 _SIDE = 64  # pixels, the least side of a measured frame
 _FLOAT = 4  # bytes
 
@@ -48,14 +50,20 @@ def estimate(cfg: CfgNode, model: nn.Module, *, clips: int, size: tuple[int, int
         clips: in a batch of a process.
         size: (height, width) of a frame, in pixels.
     """
-    sizes = [[max(round(side * share), _SIDE) for side in size] for share in _SHARES]
-    points = [(h * w, measure_step(cfg, model, clips=clips, size=(h, w))) for h, w in sizes]
+    small = [[max(_padded(side * share), _SIDE) for side in size] for share in _SHARES]
+    points = [(h * w, measure_step(cfg, model, clips=clips, size=(h, w))) for h, w in small]
     (few, low), (many, high) = points
+    pixels = _padded(size[0]) * _padded(size[1])
     slope = max(high - low, 0) / (many - few) if many > few else 0.0
-    step = high + slope * max(size[0] * size[1] - many, 0)
+    step = high + slope * max(pixels - many, 0)
     learns = sum(p.numel() for p in model.parameters() if p.requires_grad)
     weights = sum(t.nbytes for t in (*model.parameters(), *model.buffers()))
     return StepMemory(weights, 2 * _FLOAT * learns, int(step))
+
+
+def _padded(side: float) -> int:
+    """Pixels of a side as the segmenter pads it."""
+    return math.ceil(side / _MULTIPLE) * _MULTIPLE
 
 
 def measure_step(cfg: CfgNode, model: nn.Module, *, clips: int, size: tuple[int, int]) -> int:
@@ -86,7 +94,7 @@ def _made_up_clip(cfg: CfgNode, size: tuple[int, int]) -> dict[str, Any]:
     return {
         "images": torch.randint(256, (frames, 3, height, width), dtype=torch.uint8),
         "targets": ClipTargets(labels, masks, torch.arange(_OBJECTS)),
-        "file_names": [f"made up, frame {t}" for t in range(frames)],
+        "file_names": [f"made up, {height} x {width}, {t}" for t in range(frames)],
         "height": height,
         "width": width,
     }

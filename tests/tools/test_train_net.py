@@ -61,7 +61,6 @@ def test_trains_resumes_and_hands_out_weights(
     assert later.keys() == content["model"].keys()
     assert any(not torch.equal(later[name], content["model"][name]) for name in later)
 
-
     manifest = json.loads((tmp_path / "manifest.json").read_text())
     assert (manifest["status"], manifest["start_iteration"]) == ("finished", 3)
     assert "segm/AP50" in manifest["figures"]
@@ -87,7 +86,7 @@ def test_dry_run_says_what_would_happen(
     text = capsys.readouterr().out
     assert "2 videos, 10 frames" in text
     assert "3 (0 of 3 are done), 6 clips each: 2 processes x 1 clips x 3 rounds" in text
-    assert "GiB a GPU for clips of 5 frames of 32 x 57" in text
+    assert "frames of 32 x 57: weights 0." in text
     assert _files(tmp_path) == set()  # nothing is written
 
 

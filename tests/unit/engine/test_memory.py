@@ -24,7 +24,7 @@ def test_estimate_is_near_the_truth(recipe: str, tmp_path: Path) -> None:
     model = build_model(cfg).train()
     size = (320, 384)
     said = estimate(cfg, model, clips=1, size=size)
-    assert said.step == pytest.approx(measure_step(cfg, model, clips=1, size=size), rel=0.15)
+    assert said.step == pytest.approx(measure_step(cfg, model, clips=1, size=size), rel=0.2)
     assert said.weights == sum(t.nbytes for t in (*model.parameters(), *model.buffers()))
     assert all(p.grad is None for p in model.parameters())
 
