@@ -32,6 +32,9 @@ class FrameSizes(NamedTuple):
     output: tuple[int, int]  # of the original video, which results are resized to
 
 
+_DEEP = ("deep_logits", "deep_masks", "deep_embeds")
+
+
 @dataclass(frozen=True)
 class FrameOutputs:
     """What the segmenter S says of T frames (Q_Seg of Eq. 1). A frame is a clip of length one.
@@ -45,9 +48,12 @@ class FrameOutputs:
         query_positions: (Q, C) the learned positions of the queries, likewise; None without.
         raw_embeds: (T, Q, C) the queries before the last normalisation (DVIS++).
         reid: (T, Q, C) re-identification embeddings (CTVIS); None without that head.
-        deep_logits: (L, T, Q, K + 1) class logits of every decoder layer, the final one last;
-            None unless the segmenter is being trained.
+        pixel_features: (T, E, h, w) what `mask_features` are made of; None unless the segmenter
+            was told to hand it on (GenVIS).
+        deep_logits: (L, T, Q, K + 1) class logits of several decoder layers, the final one
+            last; None unless the segmenter is being trained, or hands several on (GenVIS).
         deep_masks: (L, T, Q, h, w) likewise.
+        deep_embeds: (L, T, Q, C) likewise.
     """
 
     embeds: Tensor
@@ -58,8 +64,10 @@ class FrameOutputs:
     query_positions: Tensor | None = None
     raw_embeds: Tensor | None = None
     reid: Tensor | None = None
+    pixel_features: Tensor | None = None
     deep_logits: Tensor | None = None
     deep_masks: Tensor | None = None
+    deep_embeds: Tensor | None = None
 
     def __post_init__(self) -> None:
         frames, queries = self.embeds.shape[:2]
@@ -76,7 +84,7 @@ class FrameOutputs:
         if isinstance(frames, int):
             frames = slice(frames, frames + 1) if frames != -1 else slice(-1, None)
         cut: dict[str, Any] = {name: value[frames] for name, value in self._by_frame().items()}
-        for name in ("deep_logits", "deep_masks"):
+        for name in _DEEP:
             value = getattr(self, name)
             cut[name] = None if value is None else value[:, frames]
         return replace(self, **cut)
@@ -92,7 +100,7 @@ class FrameOutputs:
             name: torch.cat([getattr(piece, name) for piece in pieces])
             for name in first._by_frame()
         }
-        for name in ("deep_logits", "deep_masks"):
+        for name in _DEEP:
             if getattr(first, name) is not None:
                 joined[name] = torch.cat([getattr(piece, name) for piece in pieces], dim=1)
         return replace(first, **joined)
@@ -117,8 +125,24 @@ class FrameOutputs:
         masks = self.masks[None] if self.deep_masks is None else self.deep_masks
         return Predictions(logits[:, frame], masks[:, frame].unsqueeze(2))
 
+    def layers(self) -> list[FrameOutputs]:
+        """The same frames as each decoder layer saw them; the final one alone without others."""
+        if self.deep_embeds is None or self.deep_logits is None or self.deep_masks is None:
+            return [self]
+        deep = zip(self.deep_embeds, self.deep_logits, self.deep_masks, strict=True)
+        alone = replace(self, deep_embeds=None, deep_logits=None, deep_masks=None)
+        return [replace(alone, embeds=e, logits=x, masks=m) for e, x, m in deep]
+
     def _by_frame(self) -> dict[str, Tensor]:
-        names = ("embeds", "logits", "masks", "mask_features", "raw_embeds", "reid")
+        names = (
+            "embeds",
+            "logits",
+            "masks",
+            "mask_features",
+            "raw_embeds",
+            "reid",
+            "pixel_features",
+        )
         return {n: getattr(self, n) for n in names if getattr(self, n) is not None}
 
 

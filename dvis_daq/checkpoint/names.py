@@ -19,7 +19,8 @@ from dvis_daq.checkpoint.files import CheckpointError
 Value = TypeVar("Value")
 
 # released name -> our name; {} is the number of a layer; what follows a row stays as it is.
-# The trackers of DVIS-DAQ and DVIS++ share released names, so they share ours.
+# The trackers of DVIS-DAQ and DVIS++ share released names, so they share ours. GenVIS calls
+# what tracks `vita_module`.
 OFFICIAL_NAMES: dict[str, str] = {
     "backbone": "segmenter.backbone",
     "sem_seg_head": "segmenter.sem_seg_head",
@@ -35,6 +36,27 @@ OFFICIAL_NAMES: dict[str, str] = {
     "tracker.decoder_norm": "tracker.head.norm",
     "tracker.class_embed": "tracker.head.class_embed",
     "tracker.mask_embed": "tracker.head.mask_embed",
+    "vita_module.input_proj_dec": "tracker.clip.candidate_proj",
+    "vita_module.enc_self_attn.{}": "tracker.clip.encoder.layers.{}.self_attn",
+    "vita_module.enc_ffn.{}": "tracker.clip.encoder.layers.{}.ffn",
+    "vita_module.transformer_cross_attention_layers.{}": (
+        "tracker.clip.decoder.layers.{}.cross_attn"
+    ),
+    "vita_module.transformer_self_attention_layers.{}": "tracker.clip.decoder.layers.{}.self_attn",
+    "vita_module.transformer_ffn_layers.{}": "tracker.clip.decoder.layers.{}.ffn",
+    "vita_module.vita_mask_features": "tracker.clip.feature_proj",
+    "vita_module.decoder_norm": "tracker.clip.head.norm",
+    "vita_module.class_embed": "tracker.clip.head.class_embed",
+    "vita_module.mask_embed": "tracker.clip.head.mask_embed",
+    "vita_module.sim_embed_frame": "tracker.clip.candidate_similarity",
+    "vita_module.sim_embed_clip": "tracker.clip.row_similarity",
+    "vita_module.query_feat": "tracker.clip_queries",
+    "vita_module.query_embed": "tracker.clip_positions",
+    "vita_module.fq_pos": "tracker.candidate_positions",
+    "vita_module.pre_memory_embed_k": "tracker.memory.key",
+    "vita_module.pre_memory_embed_v": "tracker.memory.value",
+    "vita_module.pre_query_embed_k": "tracker.memory.ask",
+    "vita_module.pre_query_embed_v": "tracker.memory.keep",
     "refiner.transformer_time_self_attention_layers.{}": "refiner.layers.{}.time_attn",
     "refiner.conv_short_aggregate_layers.{}": "refiner.layers.{}.time_conv",
     "refiner.conv_norms.{}": "refiner.layers.{}.time_conv_norm",

@@ -33,6 +33,7 @@ class PixelFeatures(NamedTuple):
 
     levels: list[Tensor]  # (T, C, h_l, w_l) each, coarsest first
     mask_features: Tensor  # (T, D, h, w)
+    finest: Tensor | None = None  # (T, C, h, w) what the mask features are made of
 
 
 class PixelDecoder(nn.Module):
@@ -110,7 +111,7 @@ class PixelDecoder(nn.Module):
                 lateral = self.get_submodule(f"adapter_{index}")(maps[name])
                 y = F.interpolate(y, lateral.shape[-2:], mode="bilinear", align_corners=False)
                 y = F.relu(self.get_submodule(f"layer_{index}")(lateral + y))
-            return PixelFeatures(levels, self.mask_features(y))
+            return PixelFeatures(levels, self.mask_features(y), y)
 
 
 class DeformableEncoder(nn.Module):

@@ -37,6 +37,8 @@ class QueryDecoder(nn.Module):
         heads: of all attention.
         ffn_dim: hidden width of the feed-forward blocks.
         reid: re-identification head, (..., C) -> (..., any), or None (CTVIS).
+        deep: last layers that are handed on when not being trained (GenVIS: several).
+        pixel_features: hand on the map that the mask features are made of (GenVIS).
     """
 
     def __init__(
@@ -52,6 +54,8 @@ class QueryDecoder(nn.Module):
         heads: int = 8,
         ffn_dim: int = 2048,
         reid: nn.Module | None = None,
+        deep: int = 1,
+        pixel_features: bool = False,
     ) -> None:
         super().__init__()
         self.input_proj = nn.ModuleList(
@@ -75,6 +79,8 @@ class QueryDecoder(nn.Module):
         self.class_embed = nn.Linear(hidden_dim, num_classes + 1)
         self.mask_embed = MLP(hidden_dim, hidden_dim, hidden_dim, mask_dim)
         self.reid_embed = reid
+        self.deep = deep
+        self.pixel_features = pixel_features
 
     @property
     def num_queries(self) -> int:
@@ -89,9 +95,10 @@ class QueryDecoder(nn.Module):
         return self.query_feat.embedding_dim
 
     def forward(self, features: PixelFeatures) -> FrameOutputs:
-        """Decodes T frames; the deep outputs are filled in training mode only.
+        """Decodes T frames.
 
-        In evaluation mode only the last layer is decoded at full resolution.
+        In training mode all layers are decoded at full resolution, else the last `deep` ones;
+        the deep outputs are filled where that is more than one.
         """
         memories = [self._memory(level, features) for level in range(len(self.input_proj))]
         layers = zip(
@@ -116,8 +123,8 @@ class QueryDecoder(nn.Module):
             x = ffn(self_attention(x, position))
             normed.append(self.decoder_norm(x))
             mask_embeds.append(self.mask_embed(normed[-1]))
-        decoded = slice(None) if self.training else slice(-1, None)
-        return self._outputs(x, normed[decoded], mask_embeds[decoded], features.mask_features)
+        decoded = slice(None) if self.training else slice(-self.deep, None)
+        return self._outputs(x, normed[decoded], mask_embeds[decoded], features)
 
     def _memory(self, level: int, features: PixelFeatures) -> Memory:
         image = self.input_proj[level](features.levels[level])
@@ -133,22 +140,26 @@ class QueryDecoder(nn.Module):
         )
 
     def _outputs(
-        self, x: Tensor, normed: list[Tensor], mask_embeds: list[Tensor], mask_features: Tensor
+        self, x: Tensor, normed: list[Tensor], mask_embeds: list[Tensor], features: PixelFeatures
     ) -> FrameOutputs:
         """Predictions of the given layers, of which the last is the result."""
-        logits = self.class_embed(torch.stack(normed))  # (L, T, Q, K + 1)
-        masks = torch.einsum("ltqd,tdhw->ltqhw", torch.stack(mask_embeds), mask_features)
+        embeds = torch.stack(normed)  # (L, T, Q, C)
+        logits = self.class_embed(embeds)  # (L, T, Q, K + 1)
+        masks = torch.einsum("ltqd,tdhw->ltqhw", torch.stack(mask_embeds), features.mask_features)
+        several = len(embeds) > 1
         return FrameOutputs(
             embeds=normed[-1],
             logits=logits[-1],
             masks=masks[-1],
-            mask_features=mask_features,
+            mask_features=features.mask_features,
             initial_queries=self.query_feat.weight,
             query_positions=self.query_embed.weight,
             raw_embeds=x,
             reid=None if self.reid_embed is None else self.reid_embed(normed[-1]),
-            deep_logits=logits if self.training else None,
-            deep_masks=masks if self.training else None,
+            pixel_features=features.finest if self.pixel_features else None,
+            deep_logits=logits if several else None,
+            deep_masks=masks if several else None,
+            deep_embeds=embeds if several else None,
         )
 
 

@@ -9,6 +9,7 @@ however long the video.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from dvis_daq.layers import at_least_float32
 from dvis_daq.structures import VideoPrediction
+from dvis_daq.tracker.pooling import BestScores
 from dvis_daq.tracker.state import TrackerStep, TrackState
 
 NOTHING = -1e4  # mask logit where a track has nothing to say; exact in half precision
@@ -91,6 +93,8 @@ class TrackBank:
             flip pixels on a boundary.
         device: where everything is stored; None keeps it where it is.
         show_unseen: whether frames in which a track was not accepted show its mask.
+        scores: begins what pools the scores of a track's frames; None: its scores are the
+            softmax of its mean logits.
     """
 
     def __init__(
@@ -99,6 +103,7 @@ class TrackBank:
         dtype: torch.dtype | None = torch.float16,
         device: torch.device | str | None = "cpu",
         show_unseen: bool = True,
+        scores: Callable[[Tensor, Tensor], BestScores] | None = None,
     ) -> None:
         self._dtype = dtype
         self._device = device
@@ -106,6 +111,8 @@ class TrackBank:
         self._frames: deque[_Frame] = deque()
         self._start = 0  # video index of _frames[0]
         self._means: LogitMeans | None = None  # of tracks in pending frames, and living ones
+        self._start_scores = scores
+        self._scores: BestScores | None = None  # likewise
 
     def __len__(self) -> int:
         """Frames held."""
@@ -122,11 +129,15 @@ class TrackBank:
         """
         device = self._device or step.queries.device
         ids = state.ids.to(device)
-        masks = step.tracked.masks[-1, rows, 0].detach()  # (N', h, w)
+        masks = step.tracked.masks[-1, rows].detach()  # (N', T, h, w), T = 1 but for clips
         masks = masks.to(device, self._dtype or masks.dtype)
-        self._frames.append(_Frame(ids, masks, seen[rows].to(device)))
+        shown = seen[rows].to(device)
+        self._frames.extend(_Frame(ids, frame, shown) for frame in masks.unbind(1))
         logits = step.tracked.logits[-1, rows].detach().to(device)
         self._means = (self._means or LogitMeans.start(ids, logits)).add(ids, logits)
+        if self._start_scores is not None:
+            known = self._scores or self._start_scores(ids, logits)
+            self._scores = known.add(ids, logits)
 
     def drain(self, until: int | None = None) -> VideoPrediction:
         """Hands out the frames before `until` and forgets them.
@@ -151,10 +162,13 @@ class TrackBank:
             frame = self._frames.popleft()  # freed one by one: the peak is one copy
             masks[shown[:, t], t] = frame.masks if self._show_unseen else frame.masks[frame.seen]
         logits = self._means.of(sightings.ids)
+        scores = None if self._scores is None else self._scores.of(sightings.ids)
         self._start += masks.shape[1]
         held = [pending.ids for pending in self._frames] or [frame.ids]  # the last are alive
         self._means = self._means.keep(torch.cat(held))
-        return VideoPrediction(sightings.ids, logits, masks, sightings.start)
+        if self._scores is not None:
+            self._scores = self._scores.keep(torch.cat(held))
+        return VideoPrediction(sightings.ids, logits, masks, sightings.start, scores)
 
     def sightings(self, until: int | None = None) -> Sightings:
         """Who is there in the frames that `drain(until)` would hand out."""

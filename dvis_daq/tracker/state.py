@@ -28,7 +28,10 @@ class TrackState:
         appearance: their positions, the momentum-weighted appearance of Eq. 4.
         missed: (N,) int64, frames in a row without a sighting.
         next_id: id of the next track to be born.
-        frame: frames seen so far; 0 before the first one.
+        frame: frames seen so far (clips, where a tracker sees several frames at once); 0 before
+            the first one.
+        prototypes: (N, M, P) what each row left behind in M earlier clips (GenVIS); None
+            without such a memory.
     """
 
     ids: Tensor
@@ -37,6 +40,7 @@ class TrackState:
     missed: Tensor
     next_id: int
     frame: int
+    prototypes: Tensor | None = None
 
     @classmethod
     def start(cls, queries: Tensor, appearance: Tensor, window: int) -> TrackState:
@@ -86,6 +90,7 @@ class TrackerStep:
         emergence: N + M rows of tracker 1 with dynamic anchors; None where the rows began as
             the state's queries.
         disappearance: N + S rows of tracker 2; None where it did not run.
+        prototypes: (N + M, P) what the rows leave behind (GenVIS).
     """
 
     tracked: Predictions
@@ -96,6 +101,7 @@ class TrackerStep:
     anchors: Tensor | None = None
     emergence: Transition | None = None
     disappearance: Transition | None = None
+    prototypes: Tensor | None = None
 
 
 def advance(
@@ -139,8 +145,25 @@ def advance(
         missed=torch.cat([missed[kept], torch.zeros_like(born)]),
         next_id=next_id,
         frame=state.frame + 1,
+        prototypes=_prototypes(state, step, rows),
     )
     return after, rows
+
+
+def _prototypes(state: TrackState, step: TrackerStep, rows: Tensor) -> Tensor | None:
+    """(N', M + 1, P) of the rows that live on.
+
+    Raises:
+        ValueError: a row is born after the first clip; it has no earlier entries.
+    """
+    if step.prototypes is None:
+        return None
+    newest = step.prototypes[rows, None]
+    if state.prototypes is None:
+        return newest
+    if (rows >= len(state)).any():
+        raise ValueError("a prototype memory knows only rows that live from the first clip on")
+    return torch.cat([state.prototypes[rows], newest], dim=1)
 
 
 # A rule of acceptance: (step, score, presence) -> (N + M,) bool; two thresholds, 0..1.

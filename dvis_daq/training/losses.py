@@ -51,6 +51,7 @@ class Supervision:
         truth: (P, T H, W) bool, the true masks of these rows.
         frames: T.
         count: what this adds to the denominator of the mask losses.
+        each_frame: points are drawn in each frame by itself (GenVIS), not all over the clip.
     """
 
     logits: Tensor
@@ -59,6 +60,7 @@ class Supervision:
     truth: Tensor
     frames: int
     count: int
+    each_frame: bool = False
 
 
 class LayerLosses(NamedTuple):
@@ -92,6 +94,7 @@ def supervise(
     *,
     positive: Tensor | None = None,
     count: int | None = None,
+    each_frame: bool = False,
 ) -> Supervision:
     """Says what each row of a prediction should be.
 
@@ -104,6 +107,7 @@ def supervise(
             not (MinVIS, CTVIS, DVIS++: an absent object has its class and an empty mask).
         count: share in the denominator of the mask losses; None for the number of pairs,
             those that are not positive included.
+        each_frame: see `Supervision`.
 
     Raises:
         ValueError: predictions and targets differ in their number of frames.
@@ -130,6 +134,7 @@ def supervise(
         truth=tall(targets.masks[target]),
         frames=frames,
         count=len(assignment.query) if count is None else count,
+        each_frame=each_frame,
     )
 
 
@@ -217,7 +222,7 @@ def _mask_losses(items: Sequence[Supervision], points: PointSampler) -> tuple[Te
     """(L,) sums over all positive rows of the mask and of the dice loss."""
     by_shape: dict[tuple[object, ...], list[Supervision]] = {}
     for item in items:
-        shape = (item.frames, item.masks.shape[2:], item.truth.shape[1:])
+        shape = (item.frames, item.each_frame, item.masks.shape[2:], item.truth.shape[1:])
         by_shape.setdefault(shape, []).append(item)
     mask_sum = dice_sum = items[0].logits.new_zeros(len(items[0].logits))
     for group in by_shape.values():
@@ -231,9 +236,23 @@ def _sample(group: Sequence[Supervision], points: PointSampler) -> tuple[Tensor,
     """(L, N, P) logits and truth of all positive rows of items with equal map sizes."""
     masks = at_least_float32(torch.cat([item.masks for item in group], dim=1))
     truth = torch.cat([item.truth for item in group])
+    frames, rows = group[0].frames, masks.shape[1]
+    if not group[0].each_frame:
+        return _sample_maps(masks, truth, points, frames=frames)
+    # Each frame is a row of its own, until its points join those of the others.
+    masks = masks.unflatten(2, (frames, -1)).flatten(1, 2)
+    truth = truth.unflatten(1, (frames, -1)).flatten(0, 1)
+    samples, wanted = _sample_maps(masks, truth, points, frames=1)
+    return samples.unflatten(1, (rows, -1)).flatten(2), wanted.unflatten(1, (rows, -1)).flatten(2)
+
+
+def _sample_maps(
+    masks: Tensor, truth: Tensor, points: PointSampler, *, frames: int
+) -> tuple[Tensor, Tensor]:
+    """(L, N, P) values of masks (L, N, h, w) and truth (N, H, W), `frames` in each map."""
     layers, rows = masks.shape[:2]
     masks = masks.flatten(0, 1)
-    where = points.uncertain(masks.detach(), frames=group[0].frames)  # (L N, P, 2)
+    where = points.uncertain(masks.detach(), frames=frames)  # (L N, P, 2)
     samples = sample_points(masks, where).unflatten(0, (layers, rows))
     by_row = where.unflatten(0, (layers, rows)).transpose(0, 1).flatten(1, 2)  # (N, L P, 2)
     wanted = sample_points(truth, by_row).unflatten(1, (layers, where.shape[1]))

@@ -83,8 +83,8 @@ def match_frames(
     truth = _sample_frames(targets.masks.transpose(0, 1), where)
     costs = pair_costs(frames.logits, samples, targets.labels, truth)
     scores = foreground_score(at_least_float32(frames.logits))
-    total, scores, visible = _to_host([costs.total(weights), scores, targets.visible.T])
-    _check_finite(total, costs, [f"frame {t}" for t in range(len(frames))])
+    total, scores, visible = to_host([costs.total(weights), scores, targets.visible.T])
+    check_finite(total, costs, [f"frame {t}" for t in range(len(frames))])
     return [
         _match_frame(cost, row > candidate_score, seen > 0)
         for cost, row, seen in zip(total, scores, visible, strict=True)
@@ -130,8 +130,8 @@ def match_new(
     rows = predictions.final.rows(slice(first, None))
     objects = targets[wanted.to(targets.labels.device), :]
     costs = _clip_costs(rows, objects, points)
-    [total] = _to_host([costs.total(weights)])
-    _check_finite(total, costs, [f"the new rows of {where}"])
+    [total] = to_host([costs.total(weights)])
+    check_finite(total, costs, [f"the new rows of {where}"])
     query, target = _by_target(*linear_sum_assignment(total[0]))
     return Assignment(
         torch.cat([kept.query, torch.from_numpy(query) + first]),
@@ -173,9 +173,9 @@ def match_clips(
         ValueError: predictions and targets differ in their number of frames.
     """
     costs = [_clip_costs(predictions, targets, points) for predictions, targets in clips]
-    totals = _to_host([cost.total(weights) for cost in costs])
+    totals = to_host([cost.total(weights) for cost in costs])
     for index, (total, cost) in enumerate(zip(totals, costs, strict=True)):
-        _check_finite(total, cost, [f"clip {index}, layer {layer}" for layer in range(len(total))])
+        check_finite(total, cost, [f"clip {index}, layer {layer}" for layer in range(len(total))])
     return [[_assignment(*linear_sum_assignment(cost)) for cost in total] for total in totals]
 
 
@@ -208,9 +208,9 @@ def match_first_appearance(
     if len(frames) != targets.num_frames:
         raise ValueError(f"{len(frames)} frames, but targets {tuple(targets.masks.shape)}")
     costs = [_clip_costs(said, targets[:, t], points) for t, said in enumerate(frames)]
-    *totals, visible = _to_host([*(cost.total(weights) for cost in costs), targets.visible])
+    *totals, visible = to_host([*(cost.total(weights) for cost in costs), targets.visible])
     for t, (total, cost) in enumerate(zip(totals, costs, strict=True)):
-        _check_finite(total, cost, [f"frame {t}, layer {layer}" for layer in range(len(total))])
+        check_finite(total, cost, [f"frame {t}, layer {layer}" for layer in range(len(total))])
     first = np.where(visible.any(1), visible.argmax(1), len(frames))  # (G,)
     return [_by_appearance(of_layer, first) for of_layer in zip(*totals, strict=True)]
 
@@ -296,14 +296,14 @@ def _sample_frames(masks: Tensor, where: Tensor) -> Tensor:
     return torch.stack([sample_points(m, p[None]) for m, p in zip(masks, where, strict=True)])
 
 
-def _to_host(tensors: Sequence[Tensor]) -> list[np.ndarray]:
+def to_host(tensors: Sequence[Tensor]) -> list[np.ndarray]:
     """Fetches tensors in one transfer; all take the dtype of the first."""
     flat = torch.cat([tensor.to(tensors[0].dtype).flatten() for tensor in tensors]).cpu()
     pieces = flat.split([tensor.numel() for tensor in tensors])
     return [p.view(t.shape).numpy() for p, t in zip(pieces, tensors, strict=True)]
 
 
-def _check_finite(total: np.ndarray, costs: PairCosts, names: Sequence[str]) -> None:
+def check_finite(total: np.ndarray, costs: PairCosts, names: Sequence[str]) -> None:
     """Raises FloatingPointError that says which cost of which of the F sets is at fault."""
     for index, name in enumerate(names):
         if np.isfinite(total[index]).all():

@@ -9,6 +9,7 @@ from dvis_daq.training.objectives.base import Clip, Objective
 from dvis_daq.training.objectives.contrastive import ContrastiveObjective
 from dvis_daq.training.objectives.daq import DAQObjective
 from dvis_daq.training.objectives.frame import FrameObjective
+from dvis_daq.training.objectives.genvis import GenVISObjective
 from dvis_daq.training.objectives.referring import ReferringObjective
 from dvis_daq.training.objectives.refiner import RefinerObjective
 from dvis_daq.training.objectives.static import StaticObjective
@@ -18,6 +19,7 @@ __all__ = [
     "ContrastiveObjective",
     "DAQObjective",
     "FrameObjective",
+    "GenVISObjective",
     "Objective",
     "ReferringObjective",
     "RefinerObjective",

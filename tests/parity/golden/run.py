@@ -19,6 +19,7 @@ from tests.parity.golden.segmenter import segmenter
 from tests.parity.golden.training import frame_step, online_step
 from tests.parity.golden.units import units
 from tests.parity.golden.units_baselines import units_baselines
+from tests.parity.golden.units_genvis import units_genvis
 from tests.parity.golden.units_tracker import identical_tracks_as_sets
 
 Producer = Callable[[Case, torch.dtype], Arrays]
@@ -28,6 +29,7 @@ PRODUCERS: dict[str, Producer] = {
     "segmenter_r50_q100": segmenter,
     "units": units,
     "units_baselines": units_baselines,
+    "units_genvis": units_genvis,
     "post_processing": post_processing,
     "backbone_swin_l": backbone,
     "backbone_vit_adapter_l": backbone,
