@@ -264,6 +264,18 @@ def _add_tracker(cfg: CfgNode) -> None:
     refiner.TRAIN_FUSION = "thresholds"
     refiner.CONTRASTIVE = True  # contrastive loss of DVIS++ offline
 
+    genvis = cfg.MODEL.GENVIS = CfgNode()  # `GenVIS`, `GenVIS_DAQ`
+    genvis.CLIP_FRAMES = 1  # frames a clip: 1 online, 3 semi-online; `GenVIS_DAQ` has always 1
+    genvis.FRAME_LAYERS = 3  # last decoder layers of the segmenter that are learned from
+    genvis.ENCODER_LAYERS = 6
+    genvis.DECODER_LAYERS = 3
+    genvis.NUM_QUERIES = 100  # rows, `GenVIS` only; `GenVIS_DAQ` has tracks and anchors
+    genvis.SIMILARITY_WEIGHT = 0.5
+    # Instance prototype memory; the baseline of Tab. A1 has none. MEMORY_CLIPS: the latest clips
+    # that are read, 0 for all, as published.
+    genvis.MEMORY = True
+    genvis.MEMORY_CLIPS = 0
+
     contrastive = cfg.MODEL.CONTRASTIVE = CfgNode()  # CTVIS
     contrastive.WEIGHT = 2.0
     contrastive.AUX_WEIGHT = 3.0

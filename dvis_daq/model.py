@@ -20,6 +20,7 @@ from dvis_daq.structures import FrameSizes, VideoPrediction, foreground_score
 from dvis_daq.tasks.trace import frame_trace
 from dvis_daq.tracker.bank import TrackBank
 from dvis_daq.tracker.loop import LifeRule, TrackedFrame, track
+from dvis_daq.tracker.pooling import BestScores
 from dvis_daq.tracker.state import TrackState
 from dvis_daq.training.cache import SegmentedFrames
 from dvis_daq.training.objectives import Clip, Objective
@@ -56,7 +57,10 @@ class VideoModel(nn.Module):
             softmax of the refined ones.
         objective: the losses; names in `trains` the parts that learn, the others are frozen.
         cache: keeps what the frozen segmenter said of training frames; None computes it anew.
-        window: frames that pass the segmenter at once, at inference.
+        window: frames that pass the segmenter at once, at inference; a multiple of `clip`.
+        clip: frames that the tracker sees at once, at inference; the last ones of a video may
+            be fewer.
+        scores: begins what pools the scores of a track's frames, see `TrackBank`.
         mask_dtype: of the masks stored for a video; None keeps that of the network.
         keep_features: with a refiner, keep mask features of a whole video on the host instead
             of running the segmenter a second time.
@@ -79,6 +83,8 @@ class VideoModel(nn.Module):
         fuse_scores: Callable[[Tensor, Tensor], Tensor] | None = None,
         cache: SegmentedFrames | None = None,
         window: int = 5,
+        clip: int = 1,
+        scores: Callable[[Tensor, Tensor], BestScores] | None = None,
         mask_dtype: torch.dtype | None = torch.float16,
         keep_features: bool = False,
         show_unseen: bool = True,
@@ -95,7 +101,11 @@ class VideoModel(nn.Module):
         self.lifecycle = lifecycle
         self.task = task
         self.objective = objective
+        if window % clip:
+            raise ValueError(f"a window of {window} frames cannot be cut into clips of {clip}")
         self.window = window
+        self.clip = clip
+        self.scores = scores
         self.mask_dtype = mask_dtype
         self.keep_features = keep_features
         self.show_unseen = show_unseen
@@ -135,14 +145,18 @@ class VideoModel(nn.Module):
 
     @torch.no_grad()
     def frames(self, images: Tensor, state: TrackState | None = None) -> Iterator[TrackedFrame]:
-        """Segments and tracks, one frame at a time.
+        """Segments and tracks, one frame (or clip) at a time.
 
         Args:
             images: (T, 3, H, W) RGB 0..255, or anything that slices to that.
             state: where an earlier piece of the video ended; None starts a video.
         """
         pieces = self.segmenter.windows(images, self.window)
-        frames = (frame for piece in pieces for frame in piece)
+        frames = (
+            piece[start : start + self.clip]
+            for piece in pieces
+            for start in range(0, len(piece), self.clip)
+        )
         yield from track(self.tracker, self.lifecycle, frames, state)
 
     def predict(
@@ -166,7 +180,9 @@ class VideoModel(nn.Module):
 
     def bank(self) -> TrackBank:
         """Where the tracks of an online video are collected."""
-        return TrackBank(dtype=self.mask_dtype, show_unseen=self.show_unseen)
+        return TrackBank(
+            dtype=self.mask_dtype, show_unseen=self.show_unseen, scores=self.scores
+        )
 
     @torch.no_grad()
     def _predict_offline(self, images: Tensor, frames: Iterator[TrackedFrame]) -> VideoPrediction:

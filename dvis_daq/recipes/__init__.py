@@ -11,6 +11,8 @@ from dvis_daq.recipes.methods import (
     DVIS_offline,
     DVIS_online,
     DVIS_static_online,
+    GenVIS,
+    GenVIS_DAQ,
     MinVIS,
 )
 from dvis_daq.recipes.parts import build_daq_tracker, build_segmenter
@@ -23,6 +25,8 @@ __all__ = [
     "DVIS_offline",
     "DVIS_online",
     "DVIS_static_online",
+    "GenVIS",
+    "GenVIS_DAQ",
     "MinVIS",
     "build_daq_tracker",
     "build_segmenter",

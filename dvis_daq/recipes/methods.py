@@ -14,12 +14,16 @@ from detectron2.modeling import META_ARCH_REGISTRY
 from dvis_daq.model import VideoModel
 from dvis_daq.recipes.parts import (
     build_daq_tracker,
+    build_frame_query_segmenter,
+    build_genvis_daq_tracker,
+    build_genvis_tracker,
     build_referring_tracker,
     build_refiner,
     build_segmenter,
     build_static_tracker,
 )
 from dvis_daq.recipes.rules import (
+    daq_objective,
     inference,
     lifecycle,
     loss_weights,
@@ -32,13 +36,16 @@ from dvis_daq.recipes.rules import (
     training_life,
 )
 from dvis_daq.refiner import SequenceRules, larger_scores
+from dvis_daq.tasks.vis import mask_confidence
 from dvis_daq.tracker.embedding import EmbeddingTracker
+from dvis_daq.tracker.pooling import BestScores
 from dvis_daq.tracker.referring import raw_candidates
 from dvis_daq.tracker.state import EndlessLife
 from dvis_daq.training.objectives import (
     ContrastiveObjective,
-    DAQObjective,
     FrameObjective,
+    GenVISDAQObjective,
+    GenVISObjective,
     ReferringObjective,
     RefinerObjective,
     StaticObjective,
@@ -86,12 +93,7 @@ def DVIS_DAQ_online(cfg: CfgNode) -> VideoModel:
         tracker=build_daq_tracker(cfg, segmenter),
         lifecycle=lifecycle(cfg),
         cache=segmented_frames(cfg),
-        objective=DAQObjective(
-            losses=loss_weights(cfg),
-            points=point_sampler(cfg),
-            stages=stages(cfg),
-            candidate_score=cfg.MODEL.LIFECYCLE.FIRST_SCORE,
-        ),
+        objective=daq_objective(cfg),
         **inference(cfg),
     )
 
@@ -179,4 +181,43 @@ def DVIS_offline(cfg: CfgNode) -> VideoModel:
             points=point_sampler(cfg),
         ),
         **inference(cfg),
+    )
+
+
+@META_ARCH_REGISTRY.register()
+def GenVIS(cfg: CfgNode) -> VideoModel:
+    """Frozen segmenter; clip queries, handed from clip to clip, learn (baseline of Tab. A1)."""
+    genvis = cfg.MODEL.GENVIS
+    segmenter = build_frame_query_segmenter(cfg)
+    return VideoModel(
+        segmenter=segmenter,
+        tracker=build_genvis_tracker(cfg, segmenter),
+        lifecycle=EndlessLife(),
+        cache=segmented_frames(cfg),
+        clip=genvis.CLIP_FRAMES,
+        scores=BestScores.start,
+        objective=GenVISObjective(
+            clip_frames=genvis.CLIP_FRAMES,
+            similarity_weight=genvis.SIMILARITY_WEIGHT,
+            losses=loss_weights(cfg),
+            points=point_sampler(cfg),
+        ),
+        **inference(cfg, confidence=mask_confidence, clip=genvis.CLIP_FRAMES),
+    )
+
+
+@META_ARCH_REGISTRY.register()
+def GenVIS_DAQ(cfg: CfgNode) -> VideoModel:
+    """GenVIS whose rows are tracks and dynamic anchors; it learns with EDS (Tab. A1)."""
+    segmenter = build_frame_query_segmenter(cfg)
+    return VideoModel(
+        segmenter=segmenter,
+        tracker=build_genvis_daq_tracker(cfg, segmenter),
+        lifecycle=lifecycle(cfg),
+        cache=segmented_frames(cfg),
+        scores=BestScores.start,
+        objective=GenVISDAQObjective(
+            daq=daq_objective(cfg), similarity_weight=cfg.MODEL.GENVIS.SIMILARITY_WEIGHT
+        ),
+        **inference(cfg, confidence=mask_confidence),
     )

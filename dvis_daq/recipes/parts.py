@@ -32,7 +32,10 @@ from dvis_daq.tracker.anchors import (
     track_appearance,
     track_query,
 )
+from dvis_daq.tracker.clip import ClipModule
 from dvis_daq.tracker.daq import DAQTracker
+from dvis_daq.tracker.genvis import GenVISTracker, PrototypeMemory
+from dvis_daq.tracker.genvis_daq import GenVISDAQTracker
 from dvis_daq.tracker.referring import ReferringTracker
 from dvis_daq.tracker.static import StaticTracker
 
@@ -44,8 +47,11 @@ EMERGENCE_FEATURES = {
 EMERGENCE_USAGES = {"add": added, "pos": as_position}
 
 
-def build_segmenter(cfg: CfgNode) -> Segmenter:
-    """Backbone, pixel decoder and query decoder of Mask2Former, or a ViT in place of all three."""
+def build_segmenter(cfg: CfgNode, *, deep: int = 1, pixel_features: bool = False) -> Segmenter:
+    """Backbone, pixel decoder and query decoder of Mask2Former, or a ViT in place of all three.
+
+    For `deep` and `pixel_features` see `QueryDecoder`; a ViT has neither.
+    """
     if cfg.MODEL.SEGMENTER == "encoder_only":
         return build_encoder_segmenter(cfg)
     backbone = build_backbone(cfg)
@@ -82,6 +88,8 @@ def build_segmenter(cfg: CfgNode) -> Segmenter:
                 heads=former.NHEADS,
                 ffn_dim=former.DIM_FEEDFORWARD,
                 reid=reid,
+                deep=deep,
+                pixel_features=pixel_features,
             ),
         ),
         pixel_mean=cfg.MODEL.PIXEL_MEAN,
@@ -127,6 +135,86 @@ def disappearance_anchors(anchors: CfgNode, dim: int) -> DisappearanceAnchors:
     return DisappearanceAnchors(
         start=LearnedStart(dim) if anchors.DISAPPEARANCE_QUERY == "learned" else nearest_start,
         position=track_query if anchors.DISAPPEARANCE_POSITION == "CTQF" else track_appearance,
+    )
+
+
+def build_frame_query_segmenter(cfg: CfgNode) -> Segmenter:
+    """A segmenter that hands on what GenVIS reads: several layers, and its finest map.
+
+    Raises:
+        ValueError: it cannot.
+    """
+    layers, former = cfg.MODEL.GENVIS.FRAME_LAYERS, cfg.MODEL.MASK_FORMER
+    if cfg.MODEL.SEGMENTER != "mask2former":
+        raise ValueError("GenVIS needs MODEL.SEGMENTER mask2former: it reads its pixel decoder")
+    if not 0 < layers <= former.DEC_LAYERS:
+        raise ValueError(
+            f"MODEL.GENVIS.FRAME_LAYERS is {layers}, but the segmenter predicts "
+            f"{former.DEC_LAYERS} times (MODEL.MASK_FORMER.DEC_LAYERS)"
+        )
+    return build_segmenter(cfg, deep=layers, pixel_features=True)
+
+
+def build_clip_module(cfg: CfgNode, segmenter: Segmenter) -> ClipModule:
+    """The clip module of GenVIS, as wide as the segmenter's queries."""
+    genvis, former = cfg.MODEL.GENVIS, cfg.MODEL.MASK_FORMER
+    return ClipModule(
+        hidden_dim=segmenter.hidden_dim,
+        pixel_dim=cfg.MODEL.SEM_SEG_HEAD.CONVS_DIM,
+        mask_dim=segmenter.mask_dim,
+        num_classes=segmenter.num_classes,
+        encoder_layers=genvis.ENCODER_LAYERS,
+        decoder_layers=genvis.DECODER_LAYERS,
+        heads=former.NHEADS,
+        feedforward_dim=former.DIM_FEEDFORWARD,
+    )
+
+
+def build_genvis_tracker(cfg: CfgNode, segmenter: Segmenter) -> GenVISTracker:
+    """A fixed number of rows, with or without prototype memory."""
+    genvis = cfg.MODEL.GENVIS
+    memory = None
+    if genvis.MEMORY:
+        memory = PrototypeMemory(segmenter.hidden_dim, genvis.MEMORY_CLIPS or None)
+    return GenVISTracker(
+        build_clip_module(cfg, segmenter),
+        num_candidates=segmenter.num_queries,
+        num_rows=genvis.NUM_QUERIES,
+        memory=memory,
+    )
+
+
+def build_genvis_daq_tracker(cfg: CfgNode, segmenter: Segmenter) -> GenVISDAQTracker:
+    """Tracks and dynamic anchors.
+
+    Raises:
+        ValueError: a choice of anchors that this tracker does not have.
+    """
+    tracker, former = cfg.MODEL.TRACKER, cfg.MODEL.MASK_FORMER
+    anchors, dim = tracker.ANCHORS, segmenter.hidden_dim
+    if (
+        anchors.TOP_K
+        or anchors.NUM_EMBEDDINGS != 1
+        or not anchors.DISAPPEARANCE
+        or anchors.DISAPPEARANCE_QUERY == "learned"
+    ):
+        raise ValueError(
+            "GenVIS_DAQ has one emergence anchor for each candidate, and a tracker 2 that starts "
+            "from clip queries: leave TOP_K, NUM_EMBEDDINGS, DISAPPEARANCE and "
+            "DISAPPEARANCE_QUERY of MODEL.TRACKER.ANCHORS at their defaults"
+        )
+    return GenVISDAQTracker(
+        build_clip_module(cfg, segmenter),
+        num_queries=segmenter.num_queries,
+        mask_dim=segmenter.mask_dim,
+        heads=former.NHEADS,
+        feedforward_dim=former.DIM_FEEDFORWARD,
+        layers=cfg.MODEL.GENVIS.DECODER_LAYERS,
+        background_queries=tracker.BACKGROUND_QUERIES,
+        window=tracker.APPEARANCE_WINDOW,
+        shares=shares_of_queries if anchors.SOFTMAX == "q" else shares_of_keys,
+        emergence=lambda: emergence_anchors(anchors, dim),
+        disappearance=lambda: disappearance_anchors(anchors, dim),
     )
 
 

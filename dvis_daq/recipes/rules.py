@@ -11,7 +11,7 @@ from detectron2.config import CfgNode
 
 from dvis_daq.model import TaskHead
 from dvis_daq.refiner import SequenceRules, appearance_padding, zero_padding
-from dvis_daq.tasks.vis import instances
+from dvis_daq.tasks.vis import Confidence, instances
 from dvis_daq.tasks.vos import first_frame_overlap, mask_overlap, objects
 from dvis_daq.tasks.vps import panoptic
 from dvis_daq.tasks.vss import semantic
@@ -20,6 +20,7 @@ from dvis_daq.training.cache import SegmentedFrames
 from dvis_daq.training.class_memory import TrackContrast
 from dvis_daq.training.losses import LossWeights
 from dvis_daq.training.noise import MIXES, QueryNoise
+from dvis_daq.training.objectives import DAQObjective
 from dvis_daq.training.points import PointSampler
 from dvis_daq.training.simulation import Stage
 
@@ -102,17 +103,34 @@ def stages(cfg: CfgNode) -> list[Stage]:
     return found
 
 
+def daq_objective(cfg: CfgNode) -> DAQObjective:
+    """Teaches a pair of trackers."""
+    return DAQObjective(
+        losses=loss_weights(cfg),
+        points=point_sampler(cfg),
+        stages=stages(cfg),
+        candidate_score=cfg.MODEL.LIFECYCLE.FIRST_SCORE,
+    )
+
+
 def segmented_frames(cfg: CfgNode) -> SegmentedFrames | None:
     """A store for the outputs of the frozen segmenter, where the configuration wants one."""
     return SegmentedFrames() if cfg.SOLVER.CACHE_SEGMENTER else None
 
 
-def inference(cfg: CfgNode) -> dict[str, Any]:
-    """What all methods do alike at inference: window, storage of masks, task head."""
+def inference(
+    cfg: CfgNode, *, confidence: Confidence | None = None, clip: int = 1
+) -> dict[str, Any]:
+    """What all methods do alike at inference: window, storage of masks, task head.
+
+    Args:
+        confidence: of masks, what the scores of instances are multiplied by.
+        clip: frames that the tracker sees at once; a window is a multiple of it.
+    """
     dtype = None if cfg.TEST.MASK_DTYPE == "none" else getattr(torch, cfg.TEST.MASK_DTYPE)
     return {
-        "task": task_head(cfg),
-        "window": cfg.TEST.WINDOW,
+        "task": task_head(cfg, confidence),
+        "window": max(clip, cfg.TEST.WINDOW // clip * clip),
         "mask_dtype": dtype,
         "keep_features": cfg.TEST.KEEP_FEATURES,
         "show_unseen": cfg.TEST.SHOW_UNSEEN,
@@ -121,7 +139,7 @@ def inference(cfg: CfgNode) -> dict[str, Any]:
     }
 
 
-def task_head(cfg: CfgNode) -> TaskHead:
+def task_head(cfg: CfgNode, confidence: Confidence | None) -> TaskHead:
     """The function of `MODEL.TASK`."""
     if cfg.MODEL.TASK == "vps":
         test = cfg.MODEL.MASK_FORMER.TEST
@@ -137,4 +155,4 @@ def task_head(cfg: CfgNode) -> TaskHead:
         released = cfg.TEST.FIRST_FRAME_MATCH == "released"
         overlap = first_frame_overlap if released else mask_overlap
         return partial(objects, max_tracks=cfg.TEST.MAX_INSTANCES, overlap=overlap)
-    return partial(instances, max_instances=cfg.TEST.MAX_INSTANCES)
+    return partial(instances, max_instances=cfg.TEST.MAX_INSTANCES, confidence=confidence)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, TypedDict
 
 import numpy as np
@@ -10,9 +11,10 @@ from pycocotools import mask as coco_mask
 from torch import Tensor
 
 from dvis_daq.structures import FrameSizes, VideoPrediction
-from dvis_daq.tasks.resize import by_frames, resized
+from dvis_daq.tasks.resize import by_frames, resized, unpadded
 
 RLE = dict[str, Any]  # {"size": [H, W], "counts": str}
+Confidence = Callable[[Tensor, FrameSizes], Tensor]  # masks (n, T, h, w) -> (n,) 0..1
 
 
 class Instances(TypedDict):
@@ -29,7 +31,12 @@ class Instances(TypedDict):
     masks: list[list[RLE | None]]
 
 
-def instances(prediction: VideoPrediction, sizes: FrameSizes, max_instances: int) -> Instances:
+def instances(
+    prediction: VideoPrediction,
+    sizes: FrameSizes,
+    max_instances: int,
+    confidence: Confidence | None = None,
+) -> Instances:
     """The best (track, class) pairs; a track may appear under several classes, as released.
 
     Only the tracks among them are resized, a few frames at a time, and only their RLE is
@@ -37,10 +44,17 @@ def instances(prediction: VideoPrediction, sizes: FrameSizes, max_instances: int
 
     Args:
         max_instances: pairs reported at most.
+        confidence: of their masks, what the scores of the reported pairs are multiplied by;
+            None leaves them.
     """
     scores, labels, rows = top_pairs(prediction.class_scores(), max_instances)
     tracks, position = rows.unique(return_inverse=True)
-    encoded = encode_tracks(prediction.masks[tracks.to(prediction.masks.device)], sizes)
+    masks = prediction.masks[tracks.to(prediction.masks.device)]
+    if confidence is not None:
+        scores = scores * confidence(masks, sizes).to(scores)[position]
+        scores, order = scores.sort(descending=True, stable=True)
+        labels, rows, position = labels[order], rows[order], position[order]
+    encoded = encode_tracks(masks, sizes)
     return Instances(
         task="vis",
         scores=scores.cpu(),
@@ -48,6 +62,21 @@ def instances(prediction: VideoPrediction, sizes: FrameSizes, max_instances: int
         ids=prediction.ids[rows].cpu(),
         masks=[encoded[p] for p in position.tolist()],
     )
+
+
+def mask_confidence(masks: Tensor, sizes: FrameSizes) -> Tensor:
+    """(N,) mean probability of the foreground pixels of a whole video (GenVIS).
+
+    Args:
+        masks: (N, T, h, w) logits; judged at the size of the network's input.
+    """
+    inside = masks.new_zeros(len(masks), dtype=torch.float64)
+    total = inside.clone()
+    for _, logits in by_frames(masks, sizes, unpadded):
+        foreground = logits > 0
+        inside += foreground.flatten(1).sum(1)
+        total += (logits.sigmoid() * foreground).flatten(1).sum(1)
+    return total / (inside + 1e-6)
 
 
 def top_pairs(scores: Tensor, max_instances: int) -> tuple[Tensor, Tensor, Tensor]:

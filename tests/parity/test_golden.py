@@ -14,8 +14,8 @@ from tests.parity.golden.run import PRODUCERS, verdicts
 # The long clip takes a minute, the large backbones need gigabytes; the command runs them.
 LARGE = ("online_ovis_r50_14f", "backbone_swin_l", "backbone_vit_adapter_l")
 CASES = [name for name in PRODUCERS if not name.startswith("train_") and name not in LARGE]
-# A statistical check in `test_train_golden.py`; GenVIS is not built yet.
-NOT_COMPARED = {"train_stage3_random", "units_genvis"}
+# A statistical check in `test_train_golden.py`
+NOT_COMPARED = {"train_stage3_random"}
 
 
 @pytest.fixture(scope="module")

@@ -33,6 +33,7 @@ MANIFESTS = {
     "ovis/CTVIS_R50": "CTVIS_R50_ovis",
     "ovis/DVIS_online_R50": "DVIS_Plus_Online_R50_16wIter_ovis",
     "ovis/DVIS_offline_R50": "DVIS_Plus_Offline_R50_ovis",
+    "ovis/GenVIS_R50": "GenVIS_Online_R50_ovis",
 }
 # Weights of the losses, which are no part of ours
 NOT_OURS = ("criterion.empty_weight",)

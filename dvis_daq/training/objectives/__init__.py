@@ -10,6 +10,7 @@ from dvis_daq.training.objectives.contrastive import ContrastiveObjective
 from dvis_daq.training.objectives.daq import DAQObjective
 from dvis_daq.training.objectives.frame import FrameObjective
 from dvis_daq.training.objectives.genvis import GenVISObjective
+from dvis_daq.training.objectives.genvis_daq import GenVISDAQObjective
 from dvis_daq.training.objectives.referring import ReferringObjective
 from dvis_daq.training.objectives.refiner import RefinerObjective
 from dvis_daq.training.objectives.static import StaticObjective
@@ -19,6 +20,7 @@ __all__ = [
     "ContrastiveObjective",
     "DAQObjective",
     "FrameObjective",
+    "GenVISDAQObjective",
     "GenVISObjective",
     "Objective",
     "ReferringObjective",

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
 from dvis_daq.structures import Assignment, ClipTargets, FrameOutputs
 from dvis_daq.tracker.daq import DAQTracker
-from dvis_daq.tracker.state import advance
+from dvis_daq.tracker.genvis_daq import GenVISDAQTracker
+from dvis_daq.tracker.state import TrackerStep, advance
 from dvis_daq.training.losses import LossWeights, Supervision, set_loss, supervise
 from dvis_daq.training.matching import FrameMatch, match_frames, match_new
 from dvis_daq.training.objectives.base import (
@@ -32,6 +33,17 @@ from dvis_daq.training.simulation import (
     only_frame,
     stage_at,
 )
+
+
+class TaughtFrame(NamedTuple):
+    """What was said of a frame, and what should have been said."""
+
+    tracked: Supervision
+    disappearing: Supervision | None
+    step: TrackerStep
+    pairs: Assignment  # rows and their objects, whether these can be seen or not
+    visible: Tensor  # (G,) bool on the CPU
+    candidates: Assignment  # the segmenter's, and the visible objects
 
 
 @dataclass(frozen=True)
@@ -68,34 +80,47 @@ class DAQObjective:
             FloatingPointError: a matching cost is not finite.
             ValueError: a clip of one frame, in which tracker 2 has nothing to learn.
         """
-        stage = stage_at(self.stages, iteration)
-        clips = [clip.cut(stage.piece(clip.targets.num_frames, self.choice)) for clip in clips]
-        if min(clip.targets.num_frames for clip in clips) < 2:
-            raise ValueError(
-                "a clip has 1 frame, a tracker needs at least 2: see INPUT.CLIP.FRAMES"
-            )
+        stage, clips = self.begin(clips, iteration)
         with torch.no_grad():
             segmented = segment_clips(model.segmenter, clips)
         tracked: list[Supervision] = []
         disappearing: list[Supervision] = []
         for clip, frames in zip(clips, segmented, strict=True):
             targets = fit_targets(clip.targets, frames)
-            for said_1, said_2 in self.track(model.tracker, frames.detach(), targets, stage):
-                tracked.append(said_1)
-                disappearing += [] if said_2 is None else [said_2]
+            for said in self.track(model.tracker, frames.detach(), targets, stage):
+                tracked.append(said.tracked)
+                disappearing += [] if said.disappearing is None else [said.disappearing]
         how = {"weights": self.losses, "points": self.points}
         losses = set_loss(tracked, **how)
         if model.tracker.disappearance is None:
             return losses
         return losses | set_loss(disappearing, **how, prefix="slot_")
 
+    def begin(self, clips: Sequence[Clip], iteration: int) -> tuple[Stage, list[Clip]]:
+        """The stage of an iteration, and the pieces of the clips that it uses.
+
+        Raises:
+            ValueError: a clip of one frame, in which tracker 2 has nothing to learn.
+        """
+        stage = stage_at(self.stages, iteration)
+        clips = [clip.cut(stage.piece(clip.targets.num_frames, self.choice)) for clip in clips]
+        if min(clip.targets.num_frames for clip in clips) < 2:
+            raise ValueError(
+                "a clip has 1 frame, a tracker needs at least 2: see INPUT.CLIP.FRAMES"
+            )
+        return stage, clips
+
     def track(
-        self, tracker: DAQTracker, frames: FrameOutputs, targets: ClipTargets, stage: Stage
-    ) -> Iterator[tuple[Supervision, Supervision | None]]:
+        self,
+        tracker: DAQTracker | GenVISDAQTracker,
+        frames: FrameOutputs,
+        targets: ClipTargets,
+        stage: Stage,
+    ) -> Iterator[TaughtFrame]:
         """Drives the tracker through a clip and teaches it, frame by frame.
 
         Args:
-            tracker: the pair of trackers.
+            tracker: the pair of trackers; on a first frame its row n stands for candidate n.
             frames: T frames, without gradient.
             targets: G objects over the T frames, masks padded like the frames.
             stage: the rules of simulation.
@@ -134,7 +159,14 @@ class DAQObjective:
             said_2 = None
             if step.disappearing is not None:
                 said_2 = supervise(step.disappearing, here, kept, positive=shown_2)
-            yield said_1, said_2
+            yield TaughtFrame(
+                tracked=said_1,
+                disappearing=said_2,
+                step=step,
+                pairs=pairs,
+                visible=visible[t],
+                candidates=matches[t].assignment,
+            )
             seen = emergence_survivors(step.tracked.scores(), pairs, stage)
             state, rows = advance(state, step, seen, patience=1)
             kept = follow(pairs, rows.cpu())

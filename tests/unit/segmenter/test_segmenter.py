@@ -174,9 +174,10 @@ def test_the_fpn_bridges_to_stride_4(coarse, steps):
         ffn_dim=24,
         num_layers=1,
     )
-    levels, mask_features = decoder(backbone(torch.randn(1, 3, 64, 96)))
+    levels, mask_features, finest = decoder(backbone(torch.randn(1, 3, 64, 96)))
     assert [tuple(x.shape[2:]) for x in levels] == [(2, 3), (4, 6), (8, 12)][: len(coarse)]
     assert mask_features.shape == (1, MASK_DIM, 16, 24)
+    torch.testing.assert_close(decoder.mask_features(finest), mask_features)
     names = {name.split(".")[0] for name, _ in decoder.named_parameters()}
     assert {f"adapter_{i + 1}" for i in range(steps)} == {n for n in names if "adapter" in n}
 

@@ -171,16 +171,16 @@ def test_tracker_1_learns_that_an_object_left_and_tracker_2_too():
             tiny_tracker(), toy_frames(3), toy_targets([[1, 0, 1]]), replace(LATE, hide="none")
         )
     )
-    owned = [(said.labels != CLASSES).sum().item() for said, _ in items]
+    owned = [(said.tracked.labels != CLASSES).sum().item() for said in items]
     assert owned == [1, 0, 1]
-    assert items[0][1] is None
-    assert [(said.labels != CLASSES).sum().item() for _, said in items[1:]] == [0, 1]
-    assert [said.count for said, _ in items] == [1, 1, 1]  # history counts while away
+    assert items[0].disappearing is None
+    assert [(s.disappearing.labels != CLASSES).sum().item() for s in items[1:]] == [0, 1]
+    assert [said.tracked.count for said in items] == [1, 1, 1]  # history counts while away
 
 
 def test_an_object_that_emerges_is_given_a_new_row():
     tracker, targets = tiny_tracker(), toy_targets([[0, 1]])
-    said = [s for s, _ in daq().track(tracker, toy_frames(2), targets, Stage())]
+    said = [s.tracked for s in daq().track(tracker, toy_frames(2), targets, Stage())]
     assert [s.count for s in said] == [0, 1]
     assert len(said[1].labels) == 10 and (said[1].labels == 0).sum() == 1
 
