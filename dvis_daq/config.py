@@ -264,17 +264,7 @@ def _add_tracker(cfg: CfgNode) -> None:
     refiner.TRAIN_FUSION = "thresholds"
     refiner.CONTRASTIVE = True  # contrastive loss of DVIS++ offline
 
-    genvis = cfg.MODEL.GENVIS = CfgNode()  # `GenVIS`, `GenVIS_DAQ`
-    genvis.CLIP_FRAMES = 1  # frames a clip: 1 online, 3 semi-online; `GenVIS_DAQ` has always 1
-    genvis.FRAME_LAYERS = 3  # last decoder layers of the segmenter that are learned from
-    genvis.ENCODER_LAYERS = 6
-    genvis.DECODER_LAYERS = 3
-    genvis.NUM_QUERIES = 100  # rows, `GenVIS` only; `GenVIS_DAQ` has tracks and anchors
-    genvis.SIMILARITY_WEIGHT = 0.5
-    # Instance prototype memory; the baseline of Tab. A1 has none. MEMORY_CLIPS: the latest clips
-    # that are read, 0 for all, as published.
-    genvis.MEMORY = True
-    genvis.MEMORY_CLIPS = 0
+    _add_genvis(cfg)
 
     contrastive = cfg.MODEL.CONTRASTIVE = CfgNode()  # CTVIS
     contrastive.WEIGHT = 2.0
@@ -287,6 +277,20 @@ def _add_tracker(cfg: CfgNode) -> None:
     life.SCORE = 0.1  # tracker 1: a row is seen, or a newcomer is born (Tab. 3c)
     life.FOREGROUND_SCORE = 0.01  # tracker 2: a track is still there
     life.PATIENCE = 8  # frames in a row without a sighting after which a track ends
+
+
+def _add_genvis(cfg: CfgNode) -> None:
+    genvis = cfg.MODEL.GENVIS = CfgNode()  # `GenVIS`, `GenVIS_DAQ`
+    genvis.CLIP_FRAMES = 1  # frames a clip: 1 online, 3 semi-online; `GenVIS_DAQ` has always 1
+    genvis.FRAME_LAYERS = 3  # last decoder layers of the segmenter that are learned from
+    genvis.ENCODER_LAYERS = 6
+    genvis.DECODER_LAYERS = 3
+    genvis.NUM_QUERIES = 100  # rows, `GenVIS` only; `GenVIS_DAQ` has tracks and anchors
+    genvis.SIMILARITY_WEIGHT = 0.5
+    # Instance prototype memory; the baseline of Tab. A1 has none. MEMORY_CLIPS: the latest clips
+    # that are read, 0 for all, as published.
+    genvis.MEMORY = True
+    genvis.MEMORY_CLIPS = 0
 
 
 def _add_training(cfg: CfgNode) -> None:

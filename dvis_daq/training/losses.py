@@ -243,7 +243,8 @@ def _sample(group: Sequence[Supervision], points: PointSampler) -> tuple[Tensor,
     masks = masks.unflatten(2, (frames, -1)).flatten(1, 2)
     truth = truth.unflatten(1, (frames, -1)).flatten(0, 1)
     samples, wanted = _sample_maps(masks, truth, points, frames=1)
-    return samples.unflatten(1, (rows, -1)).flatten(2), wanted.unflatten(1, (rows, -1)).flatten(2)
+    split = (rows, frames)
+    return samples.unflatten(1, split).flatten(2), wanted.unflatten(1, split).flatten(2)
 
 
 def _sample_maps(
