@@ -180,9 +180,7 @@ class VideoModel(nn.Module):
 
     def bank(self) -> TrackBank:
         """Where the tracks of an online video are collected."""
-        return TrackBank(
-            dtype=self.mask_dtype, show_unseen=self.show_unseen, scores=self.scores
-        )
+        return TrackBank(dtype=self.mask_dtype, show_unseen=self.show_unseen, scores=self.scores)
 
     @torch.no_grad()
     def _predict_offline(self, images: Tensor, frames: Iterator[TrackedFrame]) -> VideoPrediction:

@@ -1,39 +1,52 @@
-"""Pooling of logits against a literal dictionary."""
+"""Pooling of scores against a literal dictionary."""
 
-import pytest
 import torch
 
-from dvis_daq.tracker.pooling import BestScores, MeanLogits
+from dvis_daq.tracker.bank import TrackBank
+from dvis_daq.tracker.loop import track
+from dvis_daq.tracker.pooling import BestScores
+from tests.unit.tracker.tiny_tracker import LIFE, make_tracker, make_video
 
 FRAMES = [[0, 1], [0, 1, 2], [1, 2], [2, 5]]
 
 
-def said() -> list[tuple[torch.Tensor, torch.Tensor]]:
-    return [(torch.tensor(ids), 3 * torch.randn(len(ids), 4)) for ids in FRAMES]
+def pooled() -> tuple[BestScores, dict[int, list[torch.Tensor]]]:
+    known: dict[int, list[torch.Tensor]] = {}
+    pool = BestScores.start(torch.zeros(0, dtype=torch.int64), torch.zeros(0, 4))
+    for ids in FRAMES:
+        logits = 3 * torch.randn(len(ids), 4)
+        pool = pool.add(torch.tensor(ids), logits)
+        for one, row in zip(ids, logits.softmax(-1), strict=True):
+            known.setdefault(one, []).append(row)
+    return pool, known
 
 
-@pytest.mark.parametrize("rule", [MeanLogits, BestScores])
-def test_means_and_best_scores_of_each_track(rule) -> None:
-    frames, known = said(), {}
-    pool = rule.start(*frames[0])
-    for ids, logits in frames:
-        pool = pool.add(ids, logits)
-        for track, row in zip(ids.tolist(), logits, strict=True):
-            known.setdefault(track, []).append(row)
-    logits, scores = pool.of(torch.tensor([1, 2, 5]))
-    for row, track in enumerate((1, 2, 5)):
-        rows = torch.stack(known[track])
-        torch.testing.assert_close(logits[row], rows.mean(0))
-        if rule is BestScores:
-            torch.testing.assert_close(scores[row], rows.softmax(-1).amax(0))
-    assert (scores is None) == (rule is MeanLogits)
+def test_the_best_score_of_each_class() -> None:
+    pool, known = pooled()
+    for one, rows in known.items():
+        torch.testing.assert_close(pool.of(torch.tensor([one]))[0], torch.stack(rows).amax(0))
 
 
 def test_tracks_that_are_not_kept_are_forgotten() -> None:
-    frames = said()
-    pool = BestScores.start(*frames[0])
-    for frame in frames:
-        pool = pool.add(*frame)
+    pool, _ = pooled()
     kept = pool.keep(torch.tensor([2, 5]))
-    torch.testing.assert_close(kept.of(torch.tensor([5])), pool.of(torch.tensor([5])))
-    assert kept.means.ids.tolist() == [2, 5] and len(kept.best) == 2
+    assert torch.equal(kept.of(torch.tensor([5])), pool.of(torch.tensor([5])))
+    assert kept.ids.tolist() == [2, 5] and len(kept.best) == 2
+
+
+def test_a_bank_that_is_drained_in_pieces_knows_the_scores_of_earlier_ones() -> None:
+    with torch.no_grad():
+        done = list(track(make_tracker(), LIFE, make_video(5)))
+    whole, pieces = (TrackBank(dtype=None, scores=BestScores.start) for _ in range(2))
+    last = {}
+    for t, frame in enumerate(done):
+        for bank in (whole, pieces):
+            bank.add(frame.state, frame.step, frame.rows, frame.seen)
+        if t % 2:
+            part = pieces.drain()
+            last |= dict(zip(part.ids.tolist(), part.scores, strict=True))
+    part = pieces.drain()
+    last |= dict(zip(part.ids.tolist(), part.scores, strict=True))
+    everything = whole.drain()
+    for one, scores in zip(everything.ids.tolist(), everything.scores, strict=True):
+        torch.testing.assert_close(last[one], scores)
