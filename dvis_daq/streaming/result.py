@@ -11,6 +11,7 @@ import supervision as sv
 from dvis_daq.streaming.masks import MapMasks, Masks, as_array, as_rles
 from dvis_daq.streaming.state import VideoState
 from dvis_daq.tasks.vis import RLE
+from dvis_daq.tracks.convert import to_supervision
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,12 @@ class FrameResult:
     def boxes(self) -> np.ndarray:
         """(n, 4) float x0, y0, x1, y1 of the masks, the last pixel included; 0 without a pixel."""
         return sv.mask_to_xyxy(self.masks).astype(float).reshape(-1, 4)
+
+    def to_supervision(self) -> sv.Detections:
+        """For annotators, zones and counters of supervision; without rows that have no pixel."""
+        return to_supervision(
+            ids=self.ids, labels=self.labels, names=self.names, scores=self.scores, masks=self.masks
+        )
 
     @property
     def class_map(self) -> np.ndarray:

@@ -82,6 +82,9 @@ def test_masks_in_three_forms(daq) -> None:
         y, x = np.nonzero(mask)
         assert [x.min(), y.min(), x.max(), y.max()] == box.tolist()
         assert points.min(0).tolist() == [x.min(), y.min()]
+    detections = result.to_supervision()
+    assert detections.tracker_id.tolist() == result.ids.tolist()
+    assert (detections.mask == result.masks).all()
     with pytest.raises(ValueError, match="MODEL.TASK vps or vss"):
         _ = result.class_map
 
