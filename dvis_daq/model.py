@@ -50,7 +50,8 @@ class VideoModel(nn.Module):
         segmenter: images -> `FrameOutputs`.
         tracker: has `start()` and `step(state, frame)`.
         lifecycle: accepts or rejects the rows of a step.
-        task: turns a `VideoPrediction` into what is delivered (`tasks/`).
+        task: turns a `VideoPrediction` into what is delivered (`tasks/`); it works on the
+            device that it is told.
         refiner: polishes whole tracks once a video is over; None for an online model.
         sequences: how tracks become what the refiner reads; with a refiner.
         fuse_scores: class scores (N, K + 1) from refined and online logits; None for the
@@ -238,13 +239,14 @@ class VideoModel(nn.Module):
     def deliver(self, prediction: VideoPrediction, video: Video) -> dict[str, Any]:
         """The results of a video, as the task wants them."""
         if not self.prompted:
-            return self.task(prediction, self.sizes(video))
+            return self.task(prediction, self.sizes(video), device=self.device)
         if "first_frame" not in video:
             raise ValueError(
                 "MODEL.TASK vos follows given objects, and this video has no 'first_frame': "
                 "evaluate on a data set of TASK vos, or choose MODEL.TASK vis"
             )
-        return self.task(prediction, self.sizes(video), video["first_frame"])
+        given = video["first_frame"]
+        return self.task(prediction, self.sizes(video), given, device=self.device)
 
     def _trace(self, done: TrackedFrame, sizes: FrameSizes) -> dict[str, Any]:
         new = slice(done.step.num_tracked, None)

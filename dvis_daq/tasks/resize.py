@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -41,6 +42,8 @@ def by_frames(
     sizes: FrameSizes,
     resize: Callable[[Tensor, FrameSizes], Tensor],
     budget: int = PIXEL_BUDGET,
+    *,
+    device: torch.device | None = None,
 ) -> Iterator[tuple[slice, Tensor]]:
     """Resizes as many frames at a time as fit the budget, at least one.
 
@@ -48,16 +51,45 @@ def by_frames(
         masks: (N, T, h, w) logits.
         resize: `resized` or `resized_probabilities`.
         budget: pixels of all N masks.
+        device: where to resize, and where the pieces are; None: where the masks are.
 
     Yields:
         The frames, and (N, t, *sizes.output) of them.
     """
     tracks, frames = masks.shape[:2]
-    largest = max(height * width for height, width in (sizes.padded, sizes.output))
-    step = max(1, budget // max(1, tracks * largest))
+    step = _step(budget, tracks, sizes)
     for start in range(0, frames, step):
         piece = slice(start, min(start + step, frames))
-        yield piece, resize(masks[:, piece], sizes)
+        yield piece, resize(masks[:, piece].to(device or masks.device), sizes)
+
+
+def by_tracks(
+    masks: Tensor,
+    sizes: FrameSizes,
+    resize: Callable[[Tensor, FrameSizes], Tensor],
+    budget: int = PIXEL_BUDGET,
+    *,
+    device: torch.device | None = None,
+) -> Iterator[tuple[slice, slice, Tensor]]:
+    """As `by_frames`; of a frame that does not fit the budget, a few tracks at a time.
+
+    Yields:
+        The frames, the tracks, and (n, t, *sizes.output) of them; all tracks of some frames
+        before the next frames.
+    """
+    tracks, frames = masks.shape[:2]
+    step, rows = _step(budget, tracks, sizes), _step(budget, 1, sizes)
+    for start in range(0, frames, step):
+        piece = slice(start, min(start + step, frames))
+        for first in range(0, tracks, rows):  # all of them where several frames fit
+            some = slice(first, min(first + rows, tracks))
+            yield piece, some, resize(masks[some, piece].to(device or masks.device), sizes)
+
+
+def _step(budget: int, masks: int, sizes: FrameSizes) -> int:
+    """How many times so many masks fit the budget, at least one."""
+    largest = max(height * width for height, width in (sizes.padded, sizes.output))
+    return max(1, budget // max(1, masks * largest))
 
 
 def _bilinear(maps: Tensor, size: tuple[int, int]) -> Tensor:

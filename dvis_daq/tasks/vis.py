@@ -36,6 +36,8 @@ def instances(
     sizes: FrameSizes,
     max_instances: int,
     confidence: Confidence | None = None,
+    *,
+    device: torch.device | None = None,
 ) -> Instances:
     """The best (track, class) pairs; a track may appear under several classes, as released.
 
@@ -46,6 +48,7 @@ def instances(
         max_instances: pairs reported at most.
         confidence: of their masks, what the scores of the reported pairs are multiplied by;
             None leaves them.
+        device: where masks are resized; None: where they are.
     """
     scores, labels, rows = top_pairs(prediction.class_scores(), max_instances)
     tracks, position = rows.unique(return_inverse=True)
@@ -54,7 +57,7 @@ def instances(
         scores = scores * confidence(masks, sizes).to(scores)[position]
         scores, order = scores.sort(descending=True, stable=True)
         labels, rows, position = labels[order], rows[order], position[order]
-    encoded = encode_tracks(masks, sizes)
+    encoded = encode_tracks(masks, sizes, device=device)
     return Instances(
         task="vis",
         scores=scores.cpu(),
@@ -93,17 +96,20 @@ def top_pairs(scores: Tensor, max_instances: int) -> tuple[Tensor, Tensor, Tenso
     return best, index % scores.shape[1], index // scores.shape[1]
 
 
-def encode_tracks(masks: Tensor, sizes: FrameSizes) -> list[list[RLE | None]]:
+def encode_tracks(
+    masks: Tensor, sizes: FrameSizes, *, device: torch.device | None = None
+) -> list[list[RLE | None]]:
     """RLEs of stride-4 mask logits at the output size.
 
     Args:
         masks: (N, T, h, w) logits; above 0 is foreground.
+        device: where they are resized; None: where they are.
 
     Returns:
         One list of T for each track; None for an empty mask.
     """
     encoded: list[list[RLE | None]] = [[] for _ in range(masks.shape[0])]
-    for _, logits in by_frames(masks, sizes, resized):
+    for _, logits in by_frames(masks, sizes, resized, device=device):
         for track, frames in zip(encoded, logits > 0, strict=True):
             track.extend(encode(frames))
     return encoded

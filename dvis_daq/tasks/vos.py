@@ -38,6 +38,7 @@ def objects(
     *,
     max_tracks: int,
     overlap: Overlap,
+    device: torch.device | None = None,
 ) -> Objects:
     """Follows the given objects with the tracks that look most like them in the first frame.
 
@@ -47,6 +48,7 @@ def objects(
         first_frame: G objects, masks (G, 1, H, W) at the output size, ids below 256.
         max_tracks: only the best so many tracks are considered.
         overlap: `mask_overlap`, or `first_frame_overlap` as released.
+        device: where masks are resized; None: where they are.
     """
     scores = prediction.class_scores()[:, :-1].amax(-1)
     best = scores.topk(min(max_tracks, len(scores))).indices.to(prediction.masks.device)
@@ -60,7 +62,8 @@ def objects(
     ids = [int(prediction.ids[best[row].cpu()]) if row >= 0 else -1 for row in rows.tolist()]
     labels = torch.zeros(masks.shape[1], *sizes.output, dtype=torch.uint8)
     found = [number for number, row in zip(numbers, rows.tolist(), strict=True) if row >= 0]
-    for piece, logits in by_frames(masks[rows[rows >= 0].to(masks.device)], sizes, resized):
+    followed = masks[rows[rows >= 0].to(masks.device)]
+    for piece, logits in by_frames(followed, sizes, resized, device=device):
         for number, mask in reversed(list(zip(found, logits > 0, strict=True))):
             labels[piece][mask.cpu()] = number
     return Objects(task="vos", objects=labels, numbers=numbers, tracks=ids)

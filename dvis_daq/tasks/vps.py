@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from dvis_daq.structures import FrameSizes, VideoPrediction
-from dvis_daq.tasks.resize import by_frames, resized_probabilities
+from dvis_daq.tasks.resize import by_tracks, resized_probabilities
 
 
 class Segment(TypedDict):
@@ -35,6 +35,7 @@ def panoptic(
     num_things: int,
     score_threshold: float = 0.8,
     overlap_threshold: float = 0.8,
+    device: torch.device | None = None,
 ) -> Panoptic:
     """Gives each pixel to the track with the largest score x mask probability.
 
@@ -43,20 +44,23 @@ def panoptic(
         score_threshold: 0..1, a track needs more.
         overlap_threshold: 0..1, a track is dropped that wins less than this share of its own
             area; areas are counted over the whole video.
+        device: where masks are resized and compared; None: where they are.
     """
     scores, labels = prediction.class_scores().max(-1)
     background = prediction.logits.shape[1] - 1
     rows = ((labels != background) & (scores > score_threshold)).nonzero().squeeze(1)
     scores, labels, ids = scores[rows], labels[rows], prediction.ids[rows]
     masks = prediction.masks[rows.to(prediction.masks.device)]
-    winners, shares = _compete(masks, scores, sizes)
+    winners, shares = _compete(masks, scores, sizes, device)
     segments, table = _segments(shares >= overlap_threshold, labels, ids, num_things)
     for frame in winners:  # in place: the map of a long video is large
         frame.copy_(table[frame.long()])
     return Panoptic(task="vps", panoptic=winners, segments=segments)
 
 
-def _compete(masks: Tensor, scores: Tensor, sizes: FrameSizes) -> tuple[Tensor, Tensor]:
+def _compete(
+    masks: Tensor, scores: Tensor, sizes: FrameSizes, device: torch.device | None
+) -> tuple[Tensor, Tensor]:
     """Who wins each pixel, and which share of its own area each of N tracks wins.
 
     Returns:
@@ -68,15 +72,23 @@ def _compete(masks: Tensor, scores: Tensor, sizes: FrameSizes) -> tuple[Tensor, 
     if tracks == 0:
         return winners, scores
     won, own, kept = torch.zeros(3, tracks, dtype=torch.int64)
-    weight = scores.to(masks.device)[:, None, None, None]
-    for piece, probability in by_frames(masks, sizes, resized_probabilities):
-        winner = (weight * probability).argmax(0)  # (t, H, W)
+    best = winner = hit = torch.zeros(0)
+    for piece, rows, probability in by_tracks(masks, sizes, resized_probabilities, device=device):
         inside = probability >= 0.5
-        hit = inside.gather(0, winner[None])[0]
-        won += torch.bincount(winner.flatten(), minlength=tracks).cpu()
-        kept += torch.bincount(winner[hit], minlength=tracks).cpu()
-        own += inside.sum((1, 2, 3)).cpu()
-        winners[piece] = torch.where(hit, winner + 1, 0).to(winners)
+        own[rows] += inside.sum((1, 2, 3)).cpu()
+        weight = scores[rows].to(probability)[:, None, None, None]
+        top, row = (weight * probability).max(0)  # (t, H, W); of equal ones the first
+        sure = inside.gather(0, row[None])[0]
+        if rows.start == 0:
+            best, winner, hit = top, row, sure
+        else:
+            better = top > best
+            best, hit = torch.where(better, top, best), torch.where(better, sure, hit)
+            winner = torch.where(better, row + rows.start, winner)
+        if rows.stop == tracks:
+            won += torch.bincount(winner.flatten(), minlength=tracks).cpu()
+            kept += torch.bincount(winner[hit], minlength=tracks).cpu()
+            winners[piece] = torch.where(hit, winner + 1, 0).to(winners)
     # As released, the share is that of all pixels won, those outside of the own mask included.
     return winners, torch.where((own > 0) & (kept > 0), won / own.clamp(min=1), -1.0)
 

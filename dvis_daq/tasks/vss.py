@@ -18,11 +18,18 @@ class Semantic(TypedDict):
     semantic: Tensor
 
 
-def semantic(prediction: VideoPrediction, sizes: FrameSizes) -> Semantic:
-    """Class of each pixel: argmax over K of the sum over tracks of class x mask probability."""
-    classes = prediction.class_scores()[:, :-1].to(prediction.masks.device)  # (N, K)
+def semantic(
+    prediction: VideoPrediction, sizes: FrameSizes, *, device: torch.device | None = None
+) -> Semantic:
+    """Class of each pixel: argmax over K of the sum over tracks of class x mask probability.
+
+    Args:
+        device: where masks are resized and summed up; None: where they are.
+    """
+    classes = prediction.class_scores()[:, :-1]  # (N, K)
     labels = torch.zeros(prediction.masks.shape[1], *sizes.output, dtype=torch.int16)
-    for piece, probability in by_frames(prediction.masks, sizes, resized_probabilities):
+    pieces = by_frames(prediction.masks, sizes, resized_probabilities, device=device)
+    for piece, probability in pieces:
         pixels = probability.flatten(1)  # (N, P)
         chunk = max(1, PIXEL_BUDGET // classes.shape[1])
         best = [_best_class(classes.to(pixels), part) for part in pixels.split(chunk, dim=1)]

@@ -3,7 +3,7 @@ import torch
 from torch.nn import functional as F
 
 from dvis_daq.structures import FrameSizes
-from dvis_daq.tasks.resize import by_frames, resized, resized_probabilities, unpadded
+from dvis_daq.tasks.resize import by_frames, by_tracks, resized, resized_probabilities, unpadded
 from tests.unit.tasks.tiny_prediction import SIZES
 
 
@@ -30,6 +30,21 @@ def test_pieces_make_the_whole(budget: int, resize) -> None:
     assert [frame for piece, _ in pieces for frame in range(*piece.indices(5))] == list(range(5))
     assert max(p.shape[1] for _, p in pieces) == {1: 1, 2 * 48 * 60 * 2: 2, 10**9: 5}[budget]
     torch.testing.assert_close(torch.cat([p for _, p in pieces], 1), resize(masks, SIZES))
+
+
+@pytest.mark.parametrize(("tracks_at_once", "frames_at_once"), [(1, 1), (2, 1), (3, 1), (3, 2)])
+def test_a_frame_may_be_cut_too(tracks_at_once: int, frames_at_once: int) -> None:
+    masks = torch.randn(3, 5, 8, 8)
+    budget = 48 * 60 * tracks_at_once * frames_at_once
+    whole, found, largest = resized(masks, SIZES), torch.zeros(3, 5, 48, 60), 0
+    order = []
+    for frames, tracks, piece in by_tracks(masks, SIZES, resized, budget):
+        found[tracks, frames] = piece
+        order.append((frames.start, tracks.start))
+        largest = max(largest, piece.numel())
+    torch.testing.assert_close(found, whole)
+    assert largest <= budget
+    assert order == sorted(order)
 
 
 def test_half_precision_is_computed_in_float32() -> None:

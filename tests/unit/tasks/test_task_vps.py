@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from dvis_daq.structures import VideoPrediction
 from dvis_daq.tasks.vps import Panoptic, panoptic
 from tests.unit.tasks.tiny_prediction import SIZES, make_prediction
 
@@ -78,11 +79,26 @@ def test_no_tracks_give_an_empty_map_of_the_output_size() -> None:
     assert result["segments"] == []
 
 
+@pytest.mark.parametrize("budget", [1, 48 * 60, 3 * 48 * 60, 10**9])
+def test_pieces_of_many_tracks(budget: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(3)
+    masks, logits = torch.randn(5, 4, 8, 8), torch.randn(5, 5)
+    masks[:, 0] = -1e4  # nobody: of equal ones the first wins
+    prediction = VideoPrediction(torch.arange(5), logits, masks)
+    options = {"num_things": 2, "score_threshold": 0.0, "overlap_threshold": 0.0}
+    expected = panoptic(prediction, SIZES, **options)
+    monkeypatch.setattr("dvis_daq.tasks.resize.by_tracks.__defaults__", (budget,))
+    result = panoptic(prediction, SIZES, **options)
+    assert torch.equal(result["panoptic"], expected["panoptic"])
+    assert result["segments"] == expected["segments"]
+    assert len(result["segments"]) > 1
+
+
 @pytest.mark.parametrize("budget", [1, 10**9])
 def test_pieces_change_nothing(budget: int, monkeypatch: pytest.MonkeyPatch) -> None:
     boxes = [[LEFT, RIGHT, ALL], [RIGHT, RIGHT, LEFT]]
     expected = run(boxes, labels=[0, 2], overlap_threshold=0.2)
-    monkeypatch.setattr("dvis_daq.tasks.resize.by_frames.__defaults__", (budget,))
+    monkeypatch.setattr("dvis_daq.tasks.resize.by_tracks.__defaults__", (budget,))
     result = run(boxes, labels=[0, 2], overlap_threshold=0.2)
     assert torch.equal(result["panoptic"], expected["panoptic"])
     assert result["segments"] == expected["segments"]
