@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,9 @@ from dvis_daq.checkpoint import read_checkpoint
 from dvis_daq.config import get_config
 from dvis_daq.data.loader import build_train_loader
 from dvis_daq.engine import launch
+from dvis_daq.engine.setup import build_model
 from dvis_daq.engine.trainer import Trainer
+from dvis_daq.engine.transitions import measure_transitions
 from tests.tiny_run import tiny_config
 from tests.unit.engine.stand_in import Stream, stand_in_config
 
@@ -53,6 +56,7 @@ def everything(args: argparse.Namespace) -> None:
     """One launch for all tests: the start takes most of the time."""
     train(args)
     write_gradients(args)
+    write_gap(args)
     if comm.get_world_size() == 2:
         resume_in_two(args)
 
@@ -132,6 +136,24 @@ def write_gradients(args: argparse.Namespace) -> None:
         trainer.train()
         if comm.is_main_process():
             torch.save(found, args.output / f"gradients_{recipe}.pth")
+
+
+def write_gap(args: argparse.Namespace) -> None:
+    """The transition gap, with one video for each of two processes."""
+    cfg = _exact_config(args.output, "DVIS_DAQ_online")
+    [name] = get_config(args.output.parent / "DVIS_DAQ_online.yaml").DATASETS.TEST
+    figures = measure_transitions(cfg, build_model(cfg), name)
+    if comm.is_main_process():
+        (args.output / "gap.json").write_text(json.dumps(figures))
+    else:
+        assert figures == {}
+
+
+def test_the_transition_gap_of_two_processes(runs: Path) -> None:
+    one, two = (json.loads((runs / f"{count}/gap.json").read_text()) for count in (1, 2))
+    assert one["all"]["events"] == 2
+    for kind, figures in one.items():
+        assert two[kind] == pytest.approx(figures)
 
 
 def test_gradients_of_real_recipes(runs: Path) -> None:
