@@ -44,10 +44,11 @@ def prepared(folder: Path, recipe: str = "DVIS_DAQ_online") -> list[str]:
     ]
 
 
+@pytest.mark.parametrize("recipe", ["DVIS_DAQ_online", "GenVIS_DAQ"])
 def test_each_setting_is_what_a_single_run_gives(
-    tmp_path: Path, capsys: pytest.CaptureFixture
+    recipe: str, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    arguments, tool = prepared(tmp_path), load_script("tools/eval.py")
+    arguments, tool = prepared(tmp_path, recipe), load_script("tools/eval.py")
     axes = [f"MODEL.LIFECYCLE.SCORE={','.join(SCORES)}", "TEST.MAX_INSTANCES=20"]
     tool.main([*arguments, "--json", str(tmp_path / "sweep.json"), "--sweep", *axes])
     shown = capsys.readouterr().out

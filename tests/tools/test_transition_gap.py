@@ -27,7 +27,9 @@ def weights(folder: Path, config: Path) -> str:
     return str(file)
 
 
-@pytest.mark.parametrize("recipe", ["DVIS_DAQ_online", "DVIS_static_online", "DVIS_online"])
+@pytest.mark.parametrize(
+    "recipe", ["DVIS_DAQ_online", "DVIS_static_online", "DVIS_online", "GenVIS", "GenVIS_DAQ"]
+)
 def test_every_event_of_the_data_is_counted(
     recipe: str, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
