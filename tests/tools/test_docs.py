@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import runpy
 import shlex
+import subprocess
 import sys
 from functools import cache
 from pathlib import Path
@@ -120,3 +122,22 @@ def test_links_lead_somewhere(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     for target in re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", text):
         assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["getting_started.md", "custom_data.md"])
+def test_walkthrough_runs(name: str, tmp_path: Path) -> None:
+    """Every `bash` block of the page in order, with the YAML files that it shows."""
+    for folder in ("configs", "tools", "datasets", "dvis_daq"):
+        (tmp_path / folder).symlink_to(ROOT / folder)
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1"}
+    page = (ROOT / "docs" / name).read_text(encoding="utf-8")
+    for kind, text in re.findall(r"^```(bash|yaml)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL):
+        if kind == "yaml":
+            (tmp_path / text.partition("\n")[0].lstrip("# ")).write_text(text)
+            continue
+        done = subprocess.run(
+            ["bash", "-euc", text], cwd=tmp_path, env=environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, f"{text}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
