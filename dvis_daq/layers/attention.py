@@ -69,7 +69,7 @@ class MultiheadAttention(nn.Module):
 
     def _project(self, query: Tensor, key: Tensor, value: Tensor) -> list[Tensor]:
         """Queries, keys and values of the heads; what is read more than once is multiplied once."""
-        weight, bias, dim = self.in_proj_weight, self.in_proj_bias, query.shape[-1]
+        weight, bias, dim = self.in_proj_weight, self.in_proj_bias, self.out_proj.in_features
         inputs = [query]
         widths = [dim]
         for x in (key, value):
