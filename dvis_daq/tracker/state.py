@@ -65,6 +65,7 @@ class TrackState:
             queries=self.queries[rows],
             appearance=self.appearance.select(rows),
             missed=self.missed[rows],
+            prototypes=None if self.prototypes is None else self.prototypes[rows],
         )
 
 

@@ -135,12 +135,10 @@ class DAQObjective:
         state, kept, hidden = tracker.start(), NO_PAIRS, None
         only = only_frame(stage, len(frames), self.choice)
         for t, frame in enumerate(frames):
-            if only in (None, t):
-                hidden = hidden_candidates(
-                    matches[t].resembles, kept, stage, self.choice, earlier=hidden
-                )
-            else:
-                hidden = None
+            hides = stage if only in (None, t) else Stage()
+            hidden = hidden_candidates(
+                matches[t].resembles, kept, hides, self.choice, earlier=hidden
+            )
             step = tracker.step(state, frame, _candidates(hidden, frame))
             here, pairs = targets[:, t], matches[0].assignment
             if t > 0:
