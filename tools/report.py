@@ -81,7 +81,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     )
     parser.add_argument("--title", help="default: the name of the clip")
     parser.add_argument(
-        "--size", type=float, default=24, metavar="MB", help="of pictures and masks (default 24)"
+        "--size", type=float, default=24, metavar="MB", help="of pictures and tracks (default 24)"
     )
     options = parser.parse_args(arguments)
     _check(parser, options)

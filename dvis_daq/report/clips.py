@@ -13,6 +13,7 @@ from dvis_daq.metrics.explain import Trace
 from dvis_daq.metrics.masks import Size, as_rles
 from dvis_daq.metrics.tracks import GroundTruth, PredictedTrack
 from dvis_daq.report.diagnosis import Finding, diagnose, unmatched
+from dvis_daq.report.json_text import as_json
 from dvis_daq.report.life import events, stretches
 from dvis_daq.report.pictures import MASK_SIDE, encode_frames, fitted, shrink_masks
 from dvis_daq.tracks import Track, VideoTracks
@@ -40,19 +41,18 @@ class ClipView:
 
 
 def clip_data(view: ClipView, *, budget: int) -> dict[str, Any]:
-    """The clip as json holds it; masks and pictures take at most `budget` bytes.
+    """The clip as json holds it; tracks and pictures take at most `budget` bytes.
 
     Raises:
-        ValueError: the masks alone are too large, or truth and video do not fit together.
+        ValueError: the tracks alone are too large, or truth and video do not fit together.
     """
     video = view.content.video
     tracks = [_track(track, video.frames) for track in view.content.tracks]
     found = None if view.truth is None else _truth(view, view.truth)
-    spent = sum(len(mask) for one in [*tracks, *(found or {}).get("objects", [])]
-                for mask in one["masks"] if mask)  # fmt: skip
+    spent = len(as_json([tracks, found]))
     if spent >= budget:
         raise ValueError(
-            f"{video.name}: the masks alone take {spent / 1e6:.1f} MB; allow a larger report, "
+            f"{video.name}: the tracks alone take {spent / 1e6:.1f} MB; allow a larger report, "
             "or take fewer tracks or fewer frames"
         )
     # base64 makes four bytes of three

@@ -10,12 +10,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import html
-import json
 import re
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
+from dvis_daq.report.json_text import as_json
 from dvis_daq.version import __version__
 
 # In this order: each uses what those before it define.
@@ -72,16 +72,6 @@ def render(
     }
     # one pass, so that a name in the data is never taken for a place of the template
     return re.sub(r"\{\{(\w+)\}\}", lambda place: parts[place[1]], _template("report.html"))
-
-
-def as_json(data: object) -> str:
-    """Json that can stand in a script element: no `<`, and no line ends that scripts trip over.
-
-    Raises:
-        ValueError: a number is not finite.
-    """
-    text = json.dumps(data, separators=(",", ":"), allow_nan=False)
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def _policy(style: str, script: str) -> str:

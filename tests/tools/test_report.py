@@ -79,7 +79,7 @@ def test_frames_may_be_elsewhere(files: dict[str, Path], tmp_path: Path) -> None
         (["--runs", "a={gt}"], "no figures"),
         (["--figures", "{gt}"], "no figures of one data set"),
         (["--tracks", "{gt}"], "no tracks file"),
-        (["--tracks", "{tracks}", "--size", "0.0001"], "masks alone"),
+        (["--tracks", "{tracks}", "--size", "0.0001"], "tracks alone"),
         (["--tracks", "{tracks}", "--gt", "{gt}", "--videos", "8"], "no videos with the ids [8]"),
         (["--tracks", "{tracks}", "--gt", "{gt}", "--videos", "7,8"], "names 2 videos, --tracks 1"),
     ],

@@ -12,7 +12,8 @@ from html.parser import HTMLParser
 import pytest
 
 from dvis_daq.report import render
-from dvis_daq.report.page import SCRIPTS, as_json
+from dvis_daq.report.json_text import as_json
+from dvis_daq.report.page import SCRIPTS
 
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(1)>{{script}}&\u2028"
 
