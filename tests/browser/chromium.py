@@ -45,7 +45,12 @@ def chromium(*flags: str) -> Iterator[Any]:
             browser.quit()
 
 
-def console(browser: Any) -> list[str]:
-    """What the page wrote to the console since the last call; errors of the policy too."""
-    messages = [entry["message"] for entry in browser.get_log("browser")]
+def console(browser: Any, level: str | None = None) -> list[str]:
+    """What the page wrote to the console since the last call; errors of the policy too.
+
+    Args:
+        level: only these messages, "SEVERE" for instance.
+    """
+    entries = [one for one in browser.get_log("browser") if level in (None, one["level"])]
+    messages = [entry["message"] for entry in entries]
     return [text for text in messages if "willReadFrequently" not in text]  # the test reads pixels
