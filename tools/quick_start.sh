@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The quick start (`make demo`): synthetic video in, a trained tracker and an overlay out.
+# The quick start (`make demo`): synthetic video in; a trained tracker, an overlay and a report out.
 # BIN: folder of the Python to use; OUTPUT: where everything goes; STAGE: online | offline.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -32,6 +32,7 @@ python tools/train_net.py --config-file configs/synthetic/DVIS_DAQ_online.yaml "
     DATASETS.TEST "()"
 CONFIG=configs/synthetic/DVIS_DAQ_online.yaml
 WEIGHTS="$OUTPUT/synthetic_daq_online/model_final.safetensors"
+runs=(segmenter="$OUTPUT/synthetic_minvis/metrics.json" tracker="$OUTPUT/synthetic_daq_online/metrics.json")
 
 if [ "$STAGE" = offline ]; then
     step "3b/5 the temporal refiner"
@@ -39,15 +40,21 @@ if [ "$STAGE" = offline ]; then
         MODEL.WEIGHTS "$WEIGHTS" OUTPUT_DIR "$OUTPUT/synthetic_daq_offline"
     CONFIG=configs/synthetic/DVIS_DAQ_offline.yaml
     WEIGHTS="$OUTPUT/synthetic_daq_offline/model_final.safetensors"
+    runs+=(refiner="$OUTPUT/synthetic_daq_offline/metrics.json")
 fi
 
 step "4/5 AP, and how objects that emerge and disappear are found"
-python tools/eval.py --events --json "$OUTPUT/figures.json" \
+python tools/eval.py --events --explain --json "$OUTPUT/figures.json" \
     --config-file "$CONFIG" --weights "$WEIGHTS" \
     "${overrides[@]}" OUTPUT_DIR "$OUTPUT/evaluation"
 
-step "5/5 overlay of a held-out clip"
+step "5/5 overlay of a held-out clip, and the report"
 python tools/demo.py --config-file "$CONFIG" --weights "$WEIGHTS" \
     --input "$DATA/val/0000" --output "$OUTPUT/demo" --score 0.3 "${overrides[@]}"
+python tools/report.py --tracks "$OUTPUT/demo/tracks.json" --gt "$DATA/val.json" \
+    --trace "$OUTPUT/evaluation/inference/synthetic_val/trace.jsonl" \
+    --figures "$OUTPUT/figures.json" --runs "${runs[@]}" \
+    --title "Quick start: clip 0000" --output "$OUTPUT/report.html"
 
-printf '\nfigures: %s\noverlay: %s\n' "$OUTPUT/figures.json" "$OUTPUT/demo/overlay.mp4"
+printf '\nfigures: %s\noverlay: %s\nreport:  %s (open it in a browser)\n' \
+    "$OUTPUT/figures.json" "$OUTPUT/demo/overlay.mp4" "$OUTPUT/report.html"

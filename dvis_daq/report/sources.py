@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from dvis_daq.data.decoding import BrokenFrame
 from dvis_daq.data.video_io import FrameSource, ImageFiles, open_frames
 from dvis_daq.metrics.tracks import GroundTruth, PredictedTrack
 from dvis_daq.tracks import Track, Video, VideoTracks
@@ -18,13 +19,14 @@ from dvis_daq.tracks import Track, Video, VideoTracks
 
 @dataclass(frozen=True)
 class FirstFrames:
-    """The first `count` frames of a source, which may go on."""
+    """The first `count` frames of a source, which may go on; None for one that is broken."""
 
     source: FrameSource
     count: int
 
-    def __iter__(self) -> Iterator[np.ndarray]:
-        return islice(iter(self.source), self.count)
+    def __iter__(self) -> Iterator[np.ndarray | None]:
+        for frame in islice(self.source.attempts(), self.count):
+            yield None if isinstance(frame, BrokenFrame) else frame
 
 
 @dataclass(frozen=True)
@@ -105,14 +107,18 @@ def frames_of(content: VideoTracks, source: str | None = None) -> FirstFrames:
         source: folder, glob or video file; None takes the one that the tracks name.
 
     Raises:
-        ValueError: there is nothing to read.
+        ValueError: there is nothing to read, or it was live.
     """
+    name = source or content.video.source
     try:
-        return FirstFrames(open_frames(source or content.video.source), content.video.frames)
+        found = open_frames(name)
     except ValueError as error:
         if source is not None:
             raise
         raise ValueError(f"{error}; name the frames of the tracks with --input") from None
+    if found.live:
+        raise ValueError(f"{name} is live, its frames are gone; name a recording with --input")
+    return FirstFrames(found, content.video.frames)
 
 
 def tracks_from_results(

@@ -78,6 +78,16 @@ def test_from_files(tmp_path: Path) -> None:
     assert len(list(frames_of(made))) == FRAMES
     with pytest.raises(ValueError, match="name the frames of the tracks with --input"):
         frames_of(content("nowhere.mp4"))
+    with pytest.raises(ValueError, match="is live, its frames are gone"):
+        frames_of(content("rtsp://127.0.0.1:9/door"))
+
+
+def test_a_broken_frame_leaves_the_one_before_it(tmp_path: Path) -> None:
+    paths = write(tmp_path)
+    (paths["images"] / "clip" / "00004.jpg").write_bytes(b"broken")
+    made = read_tracks(paths["tracks"])
+    found = clip_data(ClipView(made, frames_of(made)), budget=1_000_000)
+    assert [n for n, picture in enumerate(found["pictures"]) if picture is None] == [4]
 
 
 def test_results_become_tracks(tmp_path: Path) -> None:
