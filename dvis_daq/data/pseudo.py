@@ -81,17 +81,27 @@ def smooth_turns(
 
 def turn_image(image: Tensor, turns: Sequence[np.ndarray]) -> Tensor:
     """(T, 3, H, W) uint8 of one (3, H, W) uint8 image; bilinear, black where it has no pixel."""
-    pixels = np.ascontiguousarray(image.permute(1, 2, 0).numpy())
-    size = pixels.shape[1::-1]
-    turned = [cv2.warpAffine(pixels, turn, size, flags=cv2.INTER_LINEAR) for turn in turns]
-    return torch.from_numpy(np.stack(turned)).permute(0, 3, 1, 2).contiguous()
+    channels = np.ascontiguousarray(image.numpy())
+    turned = np.empty((len(turns), *channels.shape), dtype=np.uint8)
+    size = channels.shape[:0:-1]
+    for frame, turn in zip(turned, turns, strict=True):
+        for source, target in zip(channels, frame, strict=True):
+            cv2.warpAffine(source, turn, size, dst=target, flags=cv2.INTER_LINEAR)
+    return torch.from_numpy(turned)
 
 
 def turn_masks(masks: Tensor, turns: Sequence[np.ndarray]) -> Tensor:
-    """(G, T, H, W) bool of (G, H, W) bool masks; the nearest pixel."""
+    """(G, T, H, W) bool of (G, H, W) bool masks; the nearest pixel.
+
+    Eight masks at a time are the bits of one picture, which is turned in place of them.
+    """
+    pictures = np.packbits(masks.numpy(), axis=0, bitorder="little")  # (ceil(G / 8), H, W)
+    turned = np.empty((len(masks), len(turns), *masks.shape[1:]), dtype=bool)
     size = tuple(masks.shape[:0:-1])
-    turned = torch.zeros(len(masks), len(turns), *masks.shape[1:], dtype=torch.bool)
-    for row, mask in zip(turned.numpy(), masks.numpy().astype(np.uint8), strict=True):
-        for frame, turn in zip(row, turns, strict=True):
-            frame[:] = cv2.warpAffine(mask, turn, size, flags=cv2.INTER_NEAREST)
-    return turned
+    for number, picture in enumerate(pictures):
+        rows = turned[8 * number : 8 * number + 8]
+        for t, turn in enumerate(turns):
+            bits = cv2.warpAffine(picture, turn, size, flags=cv2.INTER_NEAREST)
+            for place, row in enumerate(rows):
+                np.not_equal(bits & np.uint8(1 << place), 0, out=row[t])
+    return torch.from_numpy(turned)

@@ -4,6 +4,7 @@ import itertools
 import json
 import uuid
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -118,10 +119,23 @@ def test_a_still_turns_smoothly_and_its_mask_with_it(tmp_path):
 
 def test_turning_by_nothing_changes_nothing():
     image = torch.randint(0, 256, (3, *SIZE), dtype=torch.uint8)
-    masks = torch.rand(4, *SIZE) > 0.5
+    masks = torch.rand(11, *SIZE) > 0.5
     turns = smooth_turns(3, 0.0, SIZE, np.random.default_rng(0))
     assert torch.equal(turn_image(image, turns), image.expand(3, -1, -1, -1))
     assert torch.equal(turn_masks(masks, turns), masks[:, None].expand(-1, 3, -1, -1))
+
+
+def test_masks_turn_one_by_one_as_together():
+    masks = torch.rand(17, *SIZE) > 0.5
+    turns = smooth_turns(3, 30.0, SIZE, np.random.default_rng(1))
+    together = turn_masks(masks, turns)
+    for mask, turned in zip(masks, together, strict=True):
+        for turn, frame in zip(turns, turned, strict=True):
+            alone = cv2.warpAffine(
+                mask.numpy().astype(np.uint8), turn, SIZE[::-1], flags=cv2.INTER_NEAREST
+            )
+            assert np.array_equal(frame.numpy(), alone.astype(bool))
+    assert turn_masks(masks[:0], turns).shape == (0, 3, *SIZE)
 
 
 def test_stills_are_clips_of_the_loader(tmp_path):
