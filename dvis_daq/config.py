@@ -371,9 +371,8 @@ def _add_input(cfg: CfgNode) -> None:
 def _add_datasets(cfg: CfgNode) -> None:
     cfg.DATASETS.RATIO = []  # relative weight of each data set in DATASETS.TRAIN; empty: equal
     # Data sets defined here, no source edit needed. Each entry is a mapping with NAME, TASK and
-    #   vis, image: JSON, IMAGES, for joint training MAP (a released map, or {name: name, ...})
-    #   vps: JSON, IMAGES, MASKS     vss: SPLIT, IMAGES, may have CATEGORIES
-    #   vos: JSON, IMAGES, may have MASKS
+    # paths: JSON, IMAGES for vis, image and vos; JSON, IMAGES, MASKS for vps; SPLIT, IMAGES for
+    # vss. vis and image may have MAP (classes for joint training), vss CATEGORIES, vos MASKS.
     # Relative paths start at the working directory. docs/data.md has the formats.
     cfg.DATASETS.CUSTOM = []
     # Training leaves out what is broken (entries of a json, frames, masks), says so and counts it.

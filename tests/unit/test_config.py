@@ -63,6 +63,12 @@ TWINS = {
     "ytvis_2019/DVIS_offline_ViTL": "dvis_Plus__ytvis19__vit_adapter__DVIS_Plus_Offline_VitAdapterL",
     "ytvis_2021/DVIS_online_ViTL": "dvis_Plus__ytvis21__vit_adapter__DVIS_Plus_Online_VitAdapterL",
     "ytvis_2021/DVIS_offline_ViTL": "dvis_Plus__ytvis21__vit_adapter__DVIS_Plus_Offline_VitAdapterL",
+    "vspw/MinVIS_R50": "dvis_Plus__VSPW__MinVIS_R50_720p",
+    "vspw/CTVIS_R50": "dvis_Plus__VSPW__CTVIS_R50",
+    "vspw/DVIS_online_R50": "dvis_Plus__VSPW__DVIS_Plus_Online_R50",
+    "vspw/DVIS_offline_R50": "dvis_Plus__VSPW__DVIS_Plus_Offline_R50",
+    "mose/DVIS_DAQ_online_ViTL": "dvis_daq__vos__mose_vitl_online",
+    "mose/DVIS_DAQ_offline_ViTL": "dvis_daq__vos__mose_vitl_offline",
     "vipseg/DVIS_online_ViTL": "dvis_Plus__VIPSeg__vit_adapter__DVIS_Plus_Online_VitAdapterL",
     "vipseg/DVIS_offline_ViTL": "dvis_Plus__VIPSeg__vit_adapter__DVIS_Plus_Offline_VitAdapterL",
 }
@@ -71,6 +77,7 @@ NOT_COMPARED = ("MODEL.WEIGHTS", "MODEL.MASK_ON", "MODEL.VIT_ADAPTER.VIT_WEIGHT"
 # Parts of a file's data set or method that are without effect there
 NOT_COMPARED_FOR = {
     "vipseg/": ("INPUT.PSEUDO", "INPUT.CROP.TYPE", "INPUT.CROP.SIZE"),
+    "vspw/": ("INPUT.PSEUDO", "INPUT.CROP.TYPE", "INPUT.CROP.SIZE"),
     "MinVIS_": ("MODEL.TRACKER",),
     "CTVIS_": ("MODEL.TRACKER",),
     "/DVIS_online": ("MODEL.TRACKER.ANCHORS",),
