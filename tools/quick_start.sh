@@ -7,6 +7,7 @@ BIN=${BIN:-.venv/bin}
 OUTPUT=${OUTPUT:-output}
 STAGE=${STAGE:-online}
 DATA="$OUTPUT/synthetic"
+CLIP=${CLIP:-0001}  # held out; its objects enter, pass through, leave and come back
 # Shorter than configs/synthetic/*.yaml, which take the full budget of docs/synthetic.md.
 SEGMENTER_ITERATIONS=${SEGMENTER_ITERATIONS:-700}
 TRACKER_ITERATIONS=${TRACKER_ITERATIONS:-650}
@@ -50,11 +51,11 @@ python tools/eval.py --events --explain --json "$OUTPUT/figures.json" \
 
 step "5/5 overlay of a held-out clip, and the report"
 python tools/demo.py --config-file "$CONFIG" --weights "$WEIGHTS" \
-    --input "$DATA/val/0000" --output "$OUTPUT/demo" --score 0.3 "${overrides[@]}"
+    --input "$DATA/val/$CLIP" --output "$OUTPUT/demo" --score 0.3 "${overrides[@]}"
 python tools/report.py --tracks "$OUTPUT/demo/tracks.json" --gt "$DATA/val.json" \
     --trace "$OUTPUT/evaluation/inference/synthetic_val/trace.jsonl" \
     --figures "$OUTPUT/figures.json" --runs "${runs[@]}" \
-    --title "Quick start: clip 0000" --output "$OUTPUT/report.html"
+    --title "Quick start: clip $CLIP" --output "$OUTPUT/report.html"
 
 printf '\nfigures: %s\noverlay: %s\nreport:  %s (open it in a browser)\n' \
     "$OUTPUT/figures.json" "$OUTPUT/demo/overlay.mp4" "$OUTPUT/report.html"
