@@ -210,10 +210,13 @@ class VideoPredictor:
         """The result of the next frame of the video that this predictor is in.
 
         Raises:
-            ValueError: a frame of another size or kind, or the model is an offline one.
+            ValueError: a frame of another size or kind, or a model that speaks of several
+                frames at once.
         """
-        if self._offline:
-            raise ValueError("an offline model speaks of whole windows: use stream(), not step()")
+        if self._offline or self.model.clip > 1:
+            raise ValueError(
+                "this model speaks of several frames at once: use stream(), not step()"
+            )
         (result,) = self._streamer.step(self._state, frame)
         return self._stands(result)
 

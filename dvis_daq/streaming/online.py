@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 from typing import Protocol, cast
 
@@ -14,6 +14,7 @@ from dvis_daq.streaming.state import VideoState
 from dvis_daq.structures import VideoPrediction, foreground_score
 from dvis_daq.tracker.bank import NOTHING, LogitMeans
 from dvis_daq.tracker.loop import TrackedFrame, Tracker
+from dvis_daq.tracker.pooling import BestScores
 from dvis_daq.tracker.state import TrackState
 
 
@@ -50,7 +51,7 @@ class Mode(Protocol):
 
 @dataclass(frozen=True)
 class OnlineMode:
-    """Speaks of each frame at once.
+    """Speaks of each frame, or clip, at once.
 
     Attributes:
         model: without a refiner.
@@ -65,20 +66,56 @@ class OnlineMode:
     def feed(self, state: VideoState, images: Tensor) -> Spoken:
         last = state.frame + len(images)
         for done in self.model.frames(images, resumed(self.model, state)):
-            means = observed(state.means, done)
-            spoken = _spoken(done, means, state.frame, self.model)
-            tracks = done.state
-            if state.frame + 1 == last:
+            means, best = observed(state.means, done), self._best(state.best, done)
+            stop, tracks = state.frame + len(done.frame), done.state
+            if stop == last:
                 tracks = limited(tracks, means, self.max_tracks)
-            state = replace(
-                state, frame=state.frame + 1, spoken=state.frame + 1, tracks=tracks, means=means
+            after = replace(
+                state,
+                frame=stop,
+                spoken=stop,
+                tracks=tracks,
+                means=means.keep(tracks.ids),
+                best=None if best is None else best.keep(tracks.ids),
             )
-            yield replace(spoken, living=tracks.ids), state
+            scores = None if best is None else best.of(done.state.ids)
+            frames = self._spoken(done, means.of(done.state.ids), scores, state.frame)
+            for spoken in frames:
+                spoken = replace(spoken, living=tracks.ids)
+                index = spoken.prediction.start
+                if index < state.spoken:  # before the video was paused in the middle of a clip
+                    continue
+                yield spoken, after if index + 1 == stop else replace(state, spoken=index + 1)
+            state = after
         return state
 
     def finish(self, state: VideoState) -> Spoken:
         yield from ()
         return state
+
+    def _best(self, best: BestScores | None, done: TrackedFrame) -> BestScores | None:
+        """Best scores of the living tracks, with a model that pools its scores so."""
+        if self.model.scores is None:
+            return None
+        ids, logits = done.state.ids, done.step.tracked.logits[-1, done.rows]
+        return (best or self.model.scores(ids, logits)).add(ids, logits).keep(ids)
+
+    def _spoken(
+        self, done: TrackedFrame, logits: Tensor, scores: Tensor | None, first: int
+    ) -> Iterator[SpokenFrame]:
+        """The T frames of a step, one by one; T = 1 but for trackers of clips."""
+        ids, visible = done.state.ids, done.seen[done.rows]
+        masks = done.step.tracked.masks[-1, done.rows]  # (N, T, h, w)
+        masks = masks.to(self.model.mask_dtype or masks.dtype)
+        if not self.model.show_unseen:
+            masks = masks.masked_fill(~visible[:, None, None, None], NOTHING)
+        for t in range(masks.shape[1]):
+            yield SpokenFrame(
+                prediction=VideoPrediction(ids, logits, masks[:, t : t + 1], first + t, scores),
+                frame_scores=foreground_score(done.step.tracked.logits[-1, done.rows]),
+                visible=visible,
+                living=ids,
+            )
 
 
 def resumed(model: VideoModel, state: VideoState) -> TrackState:
@@ -100,17 +137,3 @@ def limited(tracks: TrackState, means: LogitMeans, most: int | None) -> TrackSta
         return tracks
     best = foreground_score(means.of(tracks.ids)).topk(most).indices
     return tracks.select(best.sort().values)
-
-
-def _spoken(done: TrackedFrame, means: LogitMeans, index: int, model: VideoModel) -> SpokenFrame:
-    ids, visible = done.state.ids, done.seen[done.rows]
-    masks = done.step.tracked.masks[-1, done.rows]  # (N, 1, h, w)
-    masks = masks.to(model.mask_dtype or masks.dtype)
-    if not model.show_unseen:
-        masks = masks.masked_fill(~visible[:, None, None, None], NOTHING)
-    return SpokenFrame(
-        prediction=VideoPrediction(ids, means.of(ids), masks, index),
-        frame_scores=foreground_score(done.step.tracked.logits[-1, done.rows]),
-        visible=visible,
-        living=ids,
-    )

@@ -17,6 +17,7 @@ from dvis_daq.checkpoint import read_checkpoint, write_weights
 from dvis_daq.refiner.sequences import Candidates, SequenceFrame
 from dvis_daq.tracker.appearance import AppearanceMemory
 from dvis_daq.tracker.bank import LogitMeans
+from dvis_daq.tracker.pooling import BestScores
 from dvis_daq.tracker.state import TrackState
 
 FORMAT = "dvis_daq.video_state.1"
@@ -63,10 +64,12 @@ class VideoState:
         tracks: of the tracker; None before the first frame of a shot.
         first_id: of the tracks of a shot that has not begun.
         means: of the class logits of living tracks; None without any.
+        best: best class scores of living tracks, with a model that pools them so (GenVIS).
         refined: means of the class scores over the windows, with an offline model.
         roster: who has been shown.
         held: frames that wait, with an offline model.
-        spoken: index of the next frame to be spoken of, at most `frame`.
+        spoken: index of the next frame to be spoken of. Less than `frame` while frames wait,
+            more where the frames of a clip come again after a pause within it.
     """
 
     frame: int = 0
@@ -74,6 +77,7 @@ class VideoState:
     tracks: TrackState | None = None
     first_id: int = 0
     means: LogitMeans | None = None
+    best: BestScores | None = None
     refined: LogitMeans | None = None
     roster: Roster = Roster()
     held: tuple[HeldFrame, ...] = ()
@@ -82,7 +86,9 @@ class VideoState:
     def cut(self) -> VideoState:
         """The same video at the first frame of another shot: no track lives on, ids go on."""
         first = self.first_id if self.tracks is None else self.tracks.next_id
-        return replace(self, tracks=None, first_id=first, means=None, refined=None, held=())
+        return replace(
+            self, tracks=None, first_id=first, means=None, best=None, refined=None, held=()
+        )
 
     def bytes(self) -> int:
         """Memory of all its tensors."""
@@ -132,6 +138,7 @@ _KNOWN = (
     TrackState,
     AppearanceMemory,
     LogitMeans,
+    BestScores,
     SequenceFrame,
     Candidates,
 )

@@ -51,6 +51,7 @@ class Streamer:
     ) -> Iterator[FrameResult]:
         """See `VideoPredictor.stream`."""
         waiting: list[Tensor] = []
+        batch += -batch % self.model.clip  # trackers of clips get whole ones
         for frame in frames:
             if frame is not None:
                 state = _sized(state, frame)

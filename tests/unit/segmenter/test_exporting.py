@@ -26,7 +26,7 @@ FRAMES = torch.randint(
 
 
 def test_exported_program_and_a_tracker_on_it(tmp_path: Path) -> None:
-    model = tiny_predictor("DVIS_DAQ_online", "MODEL.MASK_FORMER.REID_BRANCH", "True").model
+    model = tiny_predictor("DVIS_DAQ_online", "MODEL.MASK_FORMER.REID_BRANCH", "True").model.float()
     module = plain(model.segmenter, FRAMES[0])
     path = tmp_path / "segmenter.pt2"
     export_program(module, FRAMES[0], path, {"classes": ["disc"]})
@@ -52,7 +52,7 @@ def test_exported_program_and_a_tracker_on_it(tmp_path: Path) -> None:
 def test_onnx_in_onnxruntime(tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
     onnx = pytest.importorskip("onnx")
-    module = plain(tiny_predictor("MinVIS").model.segmenter, FRAMES[0])
+    module = plain(tiny_predictor("MinVIS").model.float().segmenter, FRAMES[0])
     path = tmp_path / "segmenter.onnx"
     export_onnx(module, FRAMES[0], path, {"classes": ["disc"]})
     with torch.no_grad():

@@ -17,6 +17,7 @@ from dvis_daq.predictor import VideoPredictor
 from tests.conftest import ROOT
 
 SIZES = [
+    *("TEST.MASK_DTYPE", "none", "MODEL.GENVIS.CLIP_FRAMES", "3"),
     *("MODEL.WEIGHTS", "", "MODEL.TIMM.ARGS.channels", "[8, 16, 32, 64]"),
     *("MODEL.SEM_SEG_HEAD.CONVS_DIM", "32", "MODEL.SEM_SEG_HEAD.MASK_DIM", "32"),
     *("MODEL.SEM_SEG_HEAD.NUM_CLASSES", "4", "MODEL.SEM_SEG_HEAD.NUM_THINGS", "2"),
@@ -38,7 +39,7 @@ def tiny_predictor(recipe: str, *opts: str, **options: Any) -> VideoPredictor:
     for name, value in model.named_parameters():
         _fill(name, value)
     return VideoPredictor(
-        model,
+        model.double(),  # frames by themselves or several at once: the same to the last pixel
         transform=ResizeShortestEdge([32], 1333),
         task=cfg.MODEL.TASK,
         class_names=NAMES,
