@@ -8,7 +8,7 @@ STAGE ?= online
 # One thread a process is the safe default on a busy machine (docs/synthetic.md).
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: install demo test test-real lint bench clean
+.PHONY: install demo test test-real test-faults lint bench clean
 
 install: $(STAMP)
 
@@ -28,6 +28,11 @@ test-real: install
 	@test -d "$(D2)/detectron2" || { echo "make test-real D2=<checkout of Detectron2>: no detectron2 folder in '$(D2)'"; exit 2; }
 	$(BIN)/python -m pip install --quiet --editable ".[real]"
 	DVIS_DAQ_DETECTRON2=real PYTHONPATH="$(D2)" $(BIN)/python -m pytest
+
+# Really kills, fills disks and damages files; and 10,000 cases of fuzzing. Under ten minutes.
+test-faults: install
+	DVIS_DAQ_FUZZ=1 $(BIN)/python -m pytest -m faults tests/faults
+	DVIS_DAQ_FUZZ=1 $(BIN)/python -m pytest tests/unit/test_hostile_input.py tests/unit/checkpoint/test_checkpoint_files.py
 
 lint: install
 	$(BIN)/ruff check .

@@ -29,6 +29,10 @@ ANCHOR_CHOICES = {
 }
 
 
+_MAX_FILE = 2**20  # bytes
+_MAX_ALIASES = 100
+
+
 class ConfigError(ValueError):
     """A configuration file or override that cannot be used; the message says what to do."""
 
@@ -82,16 +86,46 @@ def get_config(file: str | Path | None = None, opts: Sequence[str] = ()) -> CfgN
 def _read_yaml(file: Path) -> dict[str, Any]:
     if not file.is_file():
         raise ConfigError(f"{file}: no such configuration file")
+    _check_chain(file, ())
     try:
         values = CfgNode.load_yaml_with_base(str(file), allow_unsafe=False)
     except yaml.YAMLError as error:
         message = f"{file} (or a file it names in _BASE_) is no safe YAML: {error}"
         raise ConfigError(message) from None
-    except (AssertionError, FileNotFoundError, ValueError) as error:
+    except (AssertionError, OSError, ValueError) as error:
         raise ConfigError(f"{file}: {error}") from None
     if not isinstance(values, Mapping):
         raise ConfigError(f"{file}: expected a mapping of keys, found {type(values).__name__}")
     return dict(values)
+
+
+def _check_chain(file: Path, before: tuple[Path, ...]) -> None:
+    """Refuses files that would never end or fill the memory: `_BASE_` rings, bombs of aliases.
+
+    What is missing or no YAML is left to the reader, which says so better.
+    """
+    file = file.absolute()
+    if file.resolve() in before:
+        raise ConfigError(f"{file}: _BASE_ leads back to this file; remove it from one of them")
+    if not file.is_file():
+        return
+    if file.stat().st_size > _MAX_FILE:
+        raise ConfigError(f"{file}: larger than {_MAX_FILE} bytes, no configuration file")
+    try:
+        text = file.read_text()
+        aliases = sum(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text))
+        if aliases > _MAX_ALIASES:
+            raise ConfigError(f"{file}: more than {_MAX_ALIASES} YAML aliases; write values out")
+        base = (yaml.safe_load(text) or {}).get("_BASE_", [])
+    except RecursionError:
+        raise ConfigError(f"{file}: nested too deeply for a configuration") from None
+    except (yaml.YAMLError, UnicodeDecodeError, AttributeError, TypeError):
+        return
+    for name in base if isinstance(base, list) else [base]:
+        if not isinstance(name, str) or not name:
+            raise ConfigError(f"{file}: _BASE_ is {base!r:.60}; expected the name of a YAML file")
+        if "://" not in name:
+            _check_chain(file.parent / Path(name).expanduser(), (*before, file.resolve()))
 
 
 def _merge(cfg: CfgNode, values: Mapping[str, Any], source: str) -> None:

@@ -43,12 +43,17 @@ def parse_args(argv: Sequence[str]) -> argparse.Namespace:
         required=True,
         help="the names in OUTPUT: of this package, or of the released code",
     )
+    parser.add_argument(
+        "--trust-checkpoint",
+        action="store_true",
+        help="execute whatever INPUT holds: only for files of a source that you trust",
+    )
     return parser.parse_args(argv)
 
 
-def convert(source: str, target: str, to: str) -> str:
+def convert(source: str, target: str, to: str, *, trust: bool = False) -> str:
     """Converts one file; returns a sentence that says what was written."""
-    content = read_checkpoint(source)
+    content = read_checkpoint(source, trust=trust)
     weights = content["model"]
     if is_transformers(weights):
         weights = from_transformers(weights)
@@ -64,7 +69,7 @@ def convert(source: str, target: str, to: str) -> str:
 def main(argv: Sequence[str]) -> None:
     args = parse_args(argv)
     with one_line_errors():
-        print(convert(args.input, args.output, args.to))
+        print(convert(args.input, args.output, args.to, trust=args.trust_checkpoint))
 
 
 if __name__ == "__main__":

@@ -54,10 +54,10 @@ def main(args: argparse.Namespace) -> None:
         cfg = with_seed(cfg, resume=resume)
         setup(cfg, args)
         if args.eval_only:
-            evaluate_weights(cfg)
+            evaluate_weights(cfg, trust=args.trust_checkpoint)
             return
         trainer = Trainer(cfg)
-        trainer.prepare(resume=resume)
+        trainer.prepare(resume=resume, trust=args.trust_checkpoint)
     try:
         trainer.train()
     except TrainingError as error:
@@ -79,12 +79,12 @@ def say_goodbye(stop: Interrupted) -> NoReturn:
     sys.exit(128 + stop.signal_number)
 
 
-def evaluate_weights(cfg: CfgNode) -> None:
+def evaluate_weights(cfg: CfgNode, *, trust: bool = False) -> None:
     """Figures of MODEL.WEIGHTS on DATASETS.TEST."""
     if not cfg.MODEL.WEIGHTS:
         raise ConfigError("MODEL.WEIGHTS is empty; --eval-only needs the weights to evaluate")
     model = build_model(cfg)
-    load_weights(model, cfg.MODEL.WEIGHTS, partial=cfg.MODEL.PARTIAL_WEIGHTS)
+    load_weights(model, cfg.MODEL.WEIGHTS, partial=cfg.MODEL.PARTIAL_WEIGHTS, trust=trust)
     evaluate(cfg, model)
 
 
@@ -93,6 +93,11 @@ def parse_args(argv: Sequence[str]) -> argparse.Namespace:
     parser = default_argument_parser(epilog=EXAMPLES)
     parser.description = __doc__
     parser.set_defaults(dist_url="auto")
+    parser.add_argument(
+        "--trust-checkpoint",
+        action="store_true",
+        help="execute whatever MODEL.WEIGHTS holds: only for files of a source that you trust",
+    )
     parser.add_argument(
         "--dry-run",
         action="store_true",

@@ -11,6 +11,7 @@ readers that know tensors, arrays and plain containers, and refuse every other n
 from __future__ import annotations
 
 import io
+import logging
 import os
 import pickle
 import re
@@ -20,6 +21,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import safetensors
 import safetensors.torch
 import torch
@@ -27,6 +29,9 @@ from torch import Tensor
 
 from dvis_daq.checkpoint.pickles import PickledArray, RefusedError, read_pickle, read_torch
 
+logger = logging.getLogger(__name__)
+
+_MAX_EXPANDED = 2**20  # bytes of a tensor that repeats what is stored
 SUFFIXES = (".pth", ".pt", ".pkl", ".safetensors")
 
 
@@ -38,11 +43,13 @@ class DamagedCheckpointError(CheckpointError):
     """A checkpoint that is not whole."""
 
 
-def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
+def read_checkpoint(path: str | os.PathLike[str], *, trust: bool = False) -> dict[str, Any]:
     """Reads a checkpoint file onto the CPU.
 
     Args:
         path: `.pth`, `.pt`, `.pkl` or `.safetensors`.
+        trust: unpickle whatever the file holds, which executes what it says; logged. For a file
+            of a source that you trust with your account.
 
     Returns:
         `"model"`: name -> tensor, as in the file but without a `module.` in front of every
@@ -60,12 +67,15 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise FileNotFoundError(f"{path}: no such checkpoint")
     if path.suffix not in _READERS:
         raise CheckpointError(f"{path}: a checkpoint ends in one of {', '.join(SUFFIXES)}")
+    if trust:
+        logger.warning("%s: trusted; code that it holds is executed", path)
     try:
-        content = _READERS[path.suffix](path)
+        content = (_TRUSTING if trust else _READERS)[path.suffix](path)
     except RefusedError as refused:
         raise CheckpointError(
             f"{path}: refused, because it asks for {refused} to be imported; a checkpoint may "
-            "hold tensors, arrays and plain containers only. Nothing was executed."
+            "hold tensors, arrays and plain containers only. Nothing was executed. If you trust "
+            "its source, tools/convert_checkpoint.py --trust-checkpoint makes a safe file of it"
         ) from None
     except _DAMAGE as error:
         raise DamagedCheckpointError(
@@ -151,8 +161,17 @@ _DAMAGE = (
 
 
 def _read_torch(path: Path) -> Any:
-    _verify_checksums(path)
+    _verify_archive(path)
     return read_torch(path)
+
+
+def _trust_torch(path: Path) -> Any:
+    return torch.load(path, map_location="cpu", weights_only=False)
+
+
+def _trust_pickle(path: Path) -> Any:
+    with open(path, "rb") as file:
+        return pickle.load(file, encoding="latin1")
 
 
 def _reason(error: Exception) -> str:
@@ -161,13 +180,20 @@ def _reason(error: Exception) -> str:
     return text.strip().partition("\n")[0] or type(error).__name__
 
 
-def _verify_checksums(path: Path) -> None:
-    """torch writes a checksum of each record, but does not look at it."""
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            wrong = archive.testzip()
-        if wrong is not None:
-            raise zipfile.BadZipFile(f"the checksum of {wrong} is wrong")
+def _verify_archive(path: Path) -> None:
+    """torch writes a checksum of each record, but does not look at it.
+
+    It compresses nothing either: an archive that says it holds more than its own size is meant
+    to fill the memory.
+    """
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        if sum(record.file_size for record in archive.infolist()) > path.stat().st_size:
+            raise zipfile.BadZipFile("its records are larger than the file")
+        wrong = archive.testzip()
+    if wrong is not None:
+        raise zipfile.BadZipFile(f"the checksum of {wrong} is wrong")
 
 
 def _read_safetensors(path: Path) -> dict[str, Any]:
@@ -182,6 +208,7 @@ _READERS: dict[str, Callable[[Path], Any]] = {
     ".pkl": read_pickle,
     ".safetensors": _read_safetensors,
 }
+_TRUSTING = {**_READERS, ".pth": _trust_torch, ".pt": _trust_torch, ".pkl": _trust_pickle}
 
 
 def _unwrap(content: Any, path: Path) -> dict[str, Any]:
@@ -201,7 +228,11 @@ def _unwrap(content: Any, path: Path) -> dict[str, Any]:
 
 def _as_tensor(name: Any, value: Any, path: Path) -> Tensor:
     if isinstance(name, str) and isinstance(value, Tensor):
+        if value.nbytes > max(value.untyped_storage().nbytes(), _MAX_EXPANDED):
+            raise CheckpointError(f"{path}: {name!r} claims to be larger than what is stored of it")
         return value.detach()
+    if isinstance(name, str) and isinstance(value, np.ndarray):  # of a trusted file
+        return torch.from_numpy(value)
     if isinstance(name, str) and isinstance(value, PickledArray):
         return torch.from_numpy(value.to_numpy())
     if isinstance(name, str) and isinstance(value, (bool, int, float)):

@@ -72,6 +72,7 @@ def load_weights(
     *,
     trains: Collection[str] = (),
     partial: bool = False,
+    trust: bool = False,
 ) -> dict[str, Any]:
     """Reads a checkpoint, ours or released, into a model.
 
@@ -80,6 +81,7 @@ def load_weights(
         path: see `read_checkpoint`.
         trains: parts that are about to learn (`objective.trains`); these may be missing.
         partial: load what fits although something else does not (`MODEL.PARTIAL_WEIGHTS`).
+        trust: see `read_checkpoint`.
 
     Returns:
         What else the file holds.
@@ -87,7 +89,7 @@ def load_weights(
     Raises:
         CheckpointError: the file cannot be read, or does not fit the model.
     """
-    content = read_checkpoint(path)
+    content = read_checkpoint(path, trust=trust)
     state = content.pop("model")
     load_state(model, state, source=str(path), trains=trains, partial=partial)
     return content

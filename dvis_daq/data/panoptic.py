@@ -17,11 +17,21 @@ import torch
 from dvis_daq.data.annotations import Record, load_json
 from dvis_daq.data.classes import Categories
 from dvis_daq.data.errors import BrokenDataError, Skipped, left_out
+from dvis_daq.data.files import within
 from dvis_daq.data.images import read_labels
+from dvis_daq.data.shapes import require_shape
 from dvis_daq.data.transforms import Grid, Size
 from dvis_daq.structures import ClipTargets
 
 CROWD = -1  # in place of a class: pixels that belong to no object
+
+_IMAGE = {"id": (str, int), "file_name": str, "height": int, "width": int}
+_FRAME = {"image_id": (str, int), "segments_info": [{"id": int, "category_id": int}]}
+SHAPE = {
+    "videos": [{"video_id": str, "images": [_IMAGE]}],
+    "annotations": [{"video_id": str, "annotations": [_FRAME]}],
+    "categories": [{"id": int, "name": str, "color?": [int]}],
+}
 
 
 @dataclass(frozen=True)
@@ -143,6 +153,7 @@ def read_panoptic(
         isinstance(content.get(key), list) for key in ("videos", "annotations", "categories")
     ):
         raise ValueError(f"{json_file}: needs the lists 'videos', 'annotations' and 'categories'")
+    require_shape(content, SHAPE, f"{json_file}: top level")
     categories = Categories.of(content["categories"])
     annotations = {item["video_id"]: item["annotations"] for item in content["annotations"]}
     records: dict[str, Record] = {}
@@ -179,9 +190,9 @@ def _record(
         "height": size[0],
         "width": size[1],
         "length": len(stems),
-        "file_names": [str(images / name / f"{stem}.jpg") for stem in stems],
+        "file_names": [str(within(images, f"{name}/{stem}.jpg")) for stem in stems],
         "targets": PanopticFrames(
-            tuple(str(masks / name / f"{stem}.png") for stem in stems),
+            tuple(str(within(masks, f"{name}/{stem}.png")) for stem in stems),
             size,
             *_segments(video, frames, class_index),
         ),

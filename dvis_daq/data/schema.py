@@ -7,16 +7,17 @@ decoding a mask. The reader stops at the first error; `tools/dataset.py check` s
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
-from dvis_daq.data.files import natural_order
+from dvis_daq.data.files import MAX_PIXELS, leaves_root, natural_order
+from dvis_daq.data.shapes import LIMIT
 
 VIDEO_KEYS = {"id": int, "width": int, "height": int, "length": int, "file_names": list}
 CATEGORY_KEYS = {"id": int, "name": str}
 ANNOTATION_KEYS = {"id": int, "video_id": int, "category_id": int, "segmentations": list}
 FRAME_LISTS = ("segmentations", "bboxes", "areas", "occlusion")
 
+FAR = 2**16  # pixels; an outline is walked pixel by pixel
 MIN_POLYGON = 6  # values: three corners
 
 
@@ -103,6 +104,8 @@ def _section(
 
 
 def _is(value: Any, kind: type) -> bool:
+    if kind is int and isinstance(value, int) and abs(value) >= LIMIT:
+        return False
     return isinstance(value, kind) and not isinstance(value, bool)
 
 
@@ -110,6 +113,9 @@ def _video(entry: str, video: dict[str, Any]) -> Iterator[Problem]:
     for key in ("width", "height", "length"):
         if video[key] < 1:
             yield _error(entry, f"'{key}' is {video[key]}", "it counts pixels or frames, from 1")
+    if video["width"] * video["height"] > MAX_PIXELS:
+        text = f"a frame of {video['width']} x {video['height']} pixels"
+        yield _error(entry, text, f"correct the size, at most {MAX_PIXELS} are read")
     names = video["file_names"]
     if len(names) < video["length"]:
         text = f"'length' is {video['length']} but there are {len(names)} file_names"
@@ -125,7 +131,7 @@ def _video(entry: str, video: dict[str, Any]) -> Iterator[Problem]:
     if used != sorted(used, key=natural_order):
         yield _error(entry, "file_names are not in temporal order", "sort them")
     for name in names:
-        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+        if leaves_root(name):
             text = f"file name '{name}' leaves the image root"
             yield _error(entry, text, "use paths relative to the image root, without '..'")
 
@@ -184,13 +190,20 @@ def _polygons(entry: str, polygons: list[Any]) -> Iterator[Problem]:
         text = "polygons are not a list of lists"
         yield _error(entry, text, "write [[x, y, x, y, ...], ...] even for a single polygon")
         return
-    if not all(isinstance(v, (int, float)) for p in polygons for v in p):
+    if not all(within_reach(polygon) for polygon in polygons):
         yield _error(entry, "a polygon holds something that is no number", "repair the polygon")
         return
     broken = [p for p in polygons if not is_polygon(p)]
     if broken or not polygons:
         text = f"{len(broken)} of {len(polygons)} polygons have an odd length or under 3 corners"
         yield _warning(entry, text, "they are dropped; use null where the object is absent")
+
+
+def within_reach(values: list[Any]) -> bool:
+    """Whether the values of a polygon are numbers that a frame of any size could hold."""
+    return all(
+        isinstance(v, (int, float)) and not isinstance(v, bool) and abs(v) <= FAR for v in values
+    )
 
 
 def is_polygon(values: list[float]) -> bool:

@@ -17,6 +17,7 @@ import torch
 from dvis_daq.data.annotations import Record
 from dvis_daq.data.classes import Categories
 from dvis_daq.data.errors import BrokenDataError, Skipped, left_out
+from dvis_daq.data.files import within
 from dvis_daq.data.images import image_size, read_labels
 from dvis_daq.data.transforms import Grid, Size
 from dvis_daq.structures import ClipTargets
@@ -128,7 +129,7 @@ def read_semantic(
         try:
             if name in records:
                 raise BrokenDataError(f"{split}: video '{name}' is listed twice")
-            records[name] = _record(name, Path(root) / name, ids)
+            records[name] = _record(name, within(root, name), ids)
         except BrokenDataError as error:
             left_out(error, skipped)
     return list(records.values()), categories

@@ -20,13 +20,20 @@ from pycocotools import mask as rle
 from dvis_daq.data.annotations import Record, load_json
 from dvis_daq.data.classes import Categories
 from dvis_daq.data.errors import BrokenDataError, Skipped, left_out
+from dvis_daq.data.files import check_size, within
 from dvis_daq.data.run_lengths import sample_mask
-from dvis_daq.data.schema import is_polygon
+from dvis_daq.data.schema import is_polygon, within_reach
+from dvis_daq.data.shapes import require_shape
 from dvis_daq.data.transforms import Grid, Size
 from dvis_daq.structures import ClipTargets
 
 logger = logging.getLogger(__name__)
 
+SHAPE: dict[str, Any] = {
+    "images": [{"id": int, "file_name": str, "height": int, "width": int}],
+    "annotations": [{"id": int, "image_id": int, "category_id": int}],
+    "categories": [{"id": int, "name": str, "color?": [int]}],
+}
 IMAGE_KEYS = ("id", "file_name", "height", "width")
 ANNOTATION_KEYS = ("id", "image_id", "category_id", "segmentation")
 
@@ -119,6 +126,8 @@ def read_stills(
         isinstance(content.get(key), list) for key in ("images", "annotations", "categories")
     ):
         raise ValueError(f"{json_file}: needs the lists 'images', 'annotations' and 'categories'")
+    require_shape(content, SHAPE, f"{json_file}: top level", complete=False)
+    require_shape(content["categories"], SHAPE["categories"], f"{json_file}: categories")
     categories = Categories.of(content["categories"])
     index = categories.index
     objects = _objects_by_image(content.pop("annotations"), index, json_file, skipped)
@@ -131,7 +140,10 @@ def read_stills(
             if image["id"] in records:
                 raise BrokenDataError(f"{where} has the id of another image; give it its own")
             items = objects.pop(image["id"], [])
-            records[image["id"]] = _record(image, items, index, images)
+            try:
+                records[image["id"]] = _record(image, items, index, images)
+            except BrokenDataError as error:
+                raise BrokenDataError(f"{where}: {error}") from None
         except BrokenDataError as error:
             left_out(error, skipped)
     for image_id in sorted(objects):
@@ -176,6 +188,8 @@ def _check_annotation(item: dict[str, Any], index: dict[int, int], json_file: Pa
         raise BrokenDataError(f"{where}: category_id {item['category_id']} is not in 'categories'")
     if not isinstance(item["segmentation"], list):
         raise BrokenDataError(f"{where}: is no polygon; run lengths are read of crowds only")
+    if not all(isinstance(p, list) and within_reach(p) for p in item["segmentation"]):
+        raise BrokenDataError(f"{where}: a polygon is no list of numbers near the frame")
 
 
 def _record(
@@ -185,12 +199,13 @@ def _record(
     drawn = [item["segmentation"] for item in items]
     flat = [np.asarray(polygon, dtype=np.float32) for polygons in drawn for polygon in polygons]
     size = (image["height"], image["width"])
+    check_size(*size)
     return {
         "video_id": image["id"],
         "height": size[0],
         "width": size[1],
         "length": 1,
-        "file_names": [str(images / image["file_name"])],
+        "file_names": [str(within(images, image["file_name"]))],
         "targets": Polygons(
             ids=np.array([item["id"] for item in items], dtype=np.int64),
             labels=np.array([index[item["category_id"]] for item in items], dtype=np.int64),

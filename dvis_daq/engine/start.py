@@ -12,8 +12,13 @@ from dvis_daq.checkpoint import load_weights
 logger = logging.getLogger(__name__)
 
 
-def load_start_weights(cfg: CfgNode, model: nn.Module) -> None:
+def load_start_weights(cfg: CfgNode, model: nn.Module, *, trust: bool = False) -> None:
     """Loads what the configuration names into a model; what is about to learn may be missing.
+
+    Args:
+        cfg: the whole configuration.
+        model: receives the weights.
+        trust: see `read_checkpoint`.
 
     Raises:
         CheckpointError, FileNotFoundError: the weights cannot be used.
@@ -22,7 +27,13 @@ def load_start_weights(cfg: CfgNode, model: nn.Module) -> None:
     if not file:
         logger.info("MODEL.WEIGHTS is empty: training starts from random weights")
         return
-    load_weights(model, file, trains=learning_parts(model), partial=cfg.MODEL.PARTIAL_WEIGHTS)
+    load_weights(
+        model,
+        file,
+        trains=learning_parts(model),
+        partial=cfg.MODEL.PARTIAL_WEIGHTS,
+        trust=trust,
+    )
 
 
 def start_file(cfg: CfgNode) -> str:

@@ -85,12 +85,13 @@ class Trainer(TrainerBase):
         self.register_hooks(self._make_hooks())
         logger.info("Learning: %s", _learning_summary(module))
 
-    def prepare(self, *, resume: bool = False) -> None:
+    def prepare(self, *, resume: bool = False, trust: bool = False) -> None:
         """Loads weights, or the state of an interrupted training, and opens the data.
 
         Args:
             resume: start from the last checkpoint of OUTPUT_DIR if there is one, else from
                 MODEL.WEIGHTS.
+            trust: whatever MODEL.WEIGHTS holds is executed, see `read_checkpoint`.
 
         Raises:
             CheckpointError, FileNotFoundError: the weights cannot be used.
@@ -102,7 +103,7 @@ class Trainer(TrainerBase):
             self._restore_own(rest)
             logger.info("Going on with iteration %d", self.start_iter)
         else:
-            load_start_weights(self.cfg, self.checkpointer.model)
+            load_start_weights(self.cfg, self.checkpointer.model, trust=trust)
         done = self.start_iter * self.cfg.SOLVER.ACCUMULATION
         self._loader = self._build_loader(self.cfg, done)
 

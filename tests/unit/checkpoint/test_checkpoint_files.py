@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import os
 import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from dvis_daq.checkpoint import (
     write_atomically,
     write_weights,
 )
+from tests.fuzz import fuzz_cases
 
 STATE = {"backbone.weight": torch.arange(6.0).reshape(2, 3), "count": torch.tensor(3)}
 
@@ -109,6 +111,40 @@ def test_hostile_tensor_storage_inside_a_pickle(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="posix.mkdir"):
         read_checkpoint(tmp_path / "bad.pkl")
     assert not (tmp_path / "executed").exists()
+
+
+@pytest.mark.parametrize("suffix", [".pkl", ".pth"])
+def test_a_trusted_file_is_executed_and_that_is_logged(
+    tmp_path: Path, suffix: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    path, witness = tmp_path / f"m{suffix}", tmp_path / "executed"
+    state = {"a": np.arange(3.0)} if suffix == ".pkl" else {"a": torch.arange(3.0)}
+    content = {"model": state, "extra": _Hostile(witness)}
+    if suffix == ".pkl":
+        path.write_bytes(pickle.dumps(content))
+    else:
+        torch.save(content, path)
+    assert read_checkpoint(path, trust=True)["model"]["a"].tolist() == [0, 1, 2]
+    assert witness.exists()
+    assert "m" + suffix + ": trusted; code that it holds is executed" in caplog.text
+
+
+def test_a_compressed_archive_is_refused(tmp_path: Path) -> None:
+    torch.save({"a": torch.zeros(10**6)}, tmp_path / "m.pth")
+    with zipfile.ZipFile(tmp_path / "m.pth") as source:
+        records = {name: source.read(name) for name in source.namelist()}
+    with zipfile.ZipFile(tmp_path / "bomb.pth", "w", zipfile.ZIP_DEFLATED) as target:
+        for name, value in records.items():
+            target.writestr(name, value)
+    assert (tmp_path / "bomb.pth").stat().st_size < 10**5
+    with pytest.raises(CheckpointError, match="records are larger than the file"):
+        read_checkpoint(tmp_path / "bomb.pth")
+
+
+def test_a_tensor_larger_than_its_storage_is_refused(tmp_path: Path) -> None:
+    torch.save({"a": torch.zeros(1).expand(10**5, 10**5)}, tmp_path / "m.pth")
+    with pytest.raises(CheckpointError, match="'a' claims to be larger than what is stored"):
+        read_checkpoint(tmp_path / "m.pth")
 
 
 def test_other_types_are_named(tmp_path: Path) -> None:
@@ -223,7 +259,9 @@ def _write(path: Path, kind: str) -> None:
     ],
 )
 @settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=fuzz_cases(40, 500),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(data=st.data())
 def test_damaged_bytes_give_our_error_only(
