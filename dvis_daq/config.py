@@ -116,11 +116,14 @@ def _check_chain(file: Path, before: tuple[Path, ...]) -> None:
         aliases = sum(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text))
         if aliases > _MAX_ALIASES:
             raise ConfigError(f"{file}: more than {_MAX_ALIASES} YAML aliases; write values out")
-        base = (yaml.safe_load(text) or {}).get("_BASE_", [])
+        values = yaml.safe_load(text)
     except RecursionError:
         raise ConfigError(f"{file}: nested too deeply for a configuration") from None
-    except (yaml.YAMLError, UnicodeDecodeError, AttributeError, TypeError):
+    except (yaml.YAMLError, UnicodeDecodeError, TypeError):
         return
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{file}: expected a mapping of keys, found {type(values).__name__}")
+    base = values.get("_BASE_", [])
     for name in base if isinstance(base, list) else [base]:
         if not isinstance(name, str) or not name:
             raise ConfigError(f"{file}: _BASE_ is {base!r:.60}; expected the name of a YAML file")

@@ -12,7 +12,7 @@ import torch
 from detectron2.config import CfgNode
 from detectron2.data import build_detection_test_loader, build_detection_train_loader
 from detectron2.utils import comm
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Sampler
 
 from dvis_daq.data import datasets
 from dvis_daq.data.annotations import Record
@@ -21,7 +21,14 @@ from dvis_daq.data.errors import Skipped
 from dvis_daq.data.mapper import ClipMapper, VideoMapper
 from dvis_daq.data.pseudo import StillMapper
 from dvis_daq.data.sampling import ClipSampling
-from dvis_daq.data.stream import ClipDataset, ClipSampler, MixedLoader, RecordStore, SkipCounter
+from dvis_daq.data.stream import (
+    ClipDataset,
+    ClipSampler,
+    GroupedSampler,
+    MixedLoader,
+    RecordStore,
+    SkipCounter,
+)
 from dvis_daq.data.transforms import (
     ClipTransform,
     ColorJitter,
@@ -54,8 +61,7 @@ def build_train_loader(cfg: CfgNode, start: int = 0) -> Iterable[list[dict[str, 
 
     Several data sets are mixed: each batch comes from one of `DATASETS.TRAIN`, drawn with the
     weights `DATASETS.RATIO`; their classes become those of the last one. Clips depend on `SEED`
-    and their position in the stream alone, so a resumed run goes on where it was (exactly so
-    unless batches are grouped by aspect ratio).
+    and their position in the stream alone, so a resumed run goes on where it was.
 
     Args:
         start: batches that the run has consumed before.
@@ -74,11 +80,14 @@ def build_train_loader(cfg: CfgNode, start: int = 0) -> Iterable[list[dict[str, 
     for i, name in enumerate(names):
         records = _training_records(cfg, name, target=names[-1])
         mapper = train_mapper(cfg, datasets.metadata(name).task)
-        dataset = ClipDataset(
-            RecordStore(records), mapper, (seed, CLIPS, i), name, cfg.DATALOADER.SKIP_BROKEN
+        grouped = cfg.DATALOADER.ASPECT_RATIO_GROUPING and (
+            comm.get_world_size() < cfg.SOLVER.IMS_PER_BATCH
         )
-        grouped = cfg.DATALOADER.ASPECT_RATIO_GROUPING and _both_aspects(records)
-        sources.append(partial(_source, cfg, dataset, (seed, ORDER, i), grouped))
+        groups = _wide(records) if grouped else []
+        broken = cfg.DATALOADER.SKIP_BROKEN
+        store = RecordStore(records)
+        dataset = ClipDataset(store, mapper, (seed, CLIPS, i), name, broken, groups)
+        sources.append(partial(_source, cfg, dataset, (seed, ORDER, i), groups))
     loader: Iterable[list[dict[str, Any]]]
     if len(sources) == 1:
         loader = sources[0](start)
@@ -165,19 +174,25 @@ def test_transform(cfg: CfgNode) -> ResizeShortestEdge:
 
 
 def _source(
-    cfg: CfgNode, dataset: ClipDataset, seed: tuple[int, ...], grouped: bool, start: int
+    cfg: CfgNode, dataset: ClipDataset, seed: tuple[int, ...], groups: list[bool], start: int
 ) -> Iterable[list[dict[str, Any]]]:
-    """Endless batches of one data set, without the first `start`."""
+    """Endless batches of one data set, without the first `start`.
+
+    Args:
+        groups: of each record, those of a batch are equal; empty for no groups.
+    """
     batch, world = cfg.SOLVER.IMS_PER_BATCH, comm.get_world_size()
-    sampler = ClipSampler(
-        len(dataset), seed=seed, rank=comm.get_rank(), world=world, start=start * batch
-    )
+    share = {"seed": seed, "rank": comm.get_rank(), "world": world}
+    sampler: Sampler = ClipSampler(len(dataset), **share, start=start * batch)
+    if groups:
+        draws = ClipSampler(len(dataset), **share)
+        sampler = GroupedSampler(draws, groups, batch=batch // world, skip=start)
     return build_detection_train_loader(
         dataset,
         mapper=None,
         sampler=sampler,
         total_batch_size=batch,
-        aspect_ratio_grouping=grouped and batch > world,
+        aspect_ratio_grouping=False,  # the sampler does it, in a way that can be resumed
         num_workers=cfg.DATALOADER.NUM_WORKERS,
         pin_memory=torch.cuda.is_available(),
     )
@@ -212,9 +227,10 @@ def _class_table(name: str, target: str) -> np.ndarray | None:
         raise ValueError(message) from None
 
 
-def _both_aspects(records: list[Record]) -> bool:
-    """Whether there are wide and tall videos, so that grouping has something to do."""
-    return len({record["width"] > record["height"] for record in records}) > 1
+def _wide(records: list[Record]) -> list[bool]:
+    """Which videos are wider than tall; empty if all or none are, so that nothing is grouped."""
+    wide = [record["width"] > record["height"] for record in records]
+    return wide if len(set(wide)) > 1 else []
 
 
 def _check_batch(cfg: CfgNode) -> None:

@@ -70,6 +70,7 @@ class ClipDataset(Dataset):
         name: for messages.
         skip_broken: draw again where a file is broken; the clip then has the number of such
             draws as `skipped`. Otherwise BrokenDataError is raised.
+        groups: of each record, see `GroupedSampler`; a stand-in is of the same one.
     """
 
     def __init__(
@@ -79,8 +80,10 @@ class ClipDataset(Dataset):
         seed: Sequence[int],
         name: str = "",
         skip_broken: bool = False,
+        groups: Sequence[int] = (),
     ) -> None:
         self.records = records
+        self.groups = np.array(groups)
         self.mapper = mapper
         self.seed = tuple(seed)
         self.name = name
@@ -107,12 +110,19 @@ class ClipDataset(Dataset):
                 clip, broken = None, broken + 1
             if clip is not None:
                 return {**clip, "skipped": broken} if self.skipped else clip
-            index = int(rng.integers(len(self)))
+            stand_ins = self._stand_ins(draw.record)
+            index = stand_ins[int(rng.integers(len(stand_ins)))]
         raise ValueError(
             f"data set '{self.name}': {MAX_DRAWS} clips in a row show no object ({broken} are "
             "broken); look at it with tools/dataset.py stats and check, and at INPUT.CROP and "
             "INPUT.CLIP.SKIP_EMPTY_FIRST"
         )
+
+    def _stand_ins(self, record: int) -> Sequence[int]:
+        """Records that may stand in for one."""
+        if not len(self.groups):
+            return range(len(self))
+        return np.flatnonzero(self.groups == self.groups[record]).tolist()
 
 
 def _outlive_signals() -> None:
@@ -149,6 +159,40 @@ class ClipSampler(Sampler[Draw]):
                 epoch = position // self.size
                 order = np.random.default_rng([*self.seed, epoch]).permutation(self.size)
             yield Draw(position, int(order[position % self.size]))
+
+
+class GroupedSampler(Sampler[Draw]):
+    """Rearranges the draws of a process so that the clips of a batch are of one group.
+
+    Which draw comes when depends on the draws before it, so a resumed stream is followed from
+    its beginning, without decoding anything.
+
+    Args:
+        draws: of this process, from position 0.
+        groups: (size,) of each record, e.g. whether it is wide.
+        batch: draws of a group that follow each other.
+        skip: batches to leave out at the beginning.
+    """
+
+    def __init__(
+        self, draws: ClipSampler, groups: Sequence[int], *, batch: int, skip: int = 0
+    ) -> None:
+        self.draws = draws
+        self.groups = groups
+        self.batch = batch
+        self.skip = skip
+
+    def __iter__(self) -> Iterator[Draw]:
+        return itertools.islice(self._grouped(), self.skip * self.batch, None)
+
+    def _grouped(self) -> Iterator[Draw]:
+        waiting: dict[int, list[Draw]] = {}
+        for draw in self.draws:
+            group = waiting.setdefault(self.groups[draw.record], [])
+            group.append(draw)
+            if len(group) == self.batch:
+                yield from group
+                group.clear()
 
 
 class SkipCounter:

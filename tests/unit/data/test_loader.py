@@ -118,6 +118,11 @@ def test_wide_and_tall_videos_are_not_mixed_in_a_batch(sources, tmp_path):
             for batch in batches(config([tall]), 12)]  # fmt: skip
     assert all(len(kinds) == 1 for kinds in wide)
     assert {True, False} == set.union(*wide)
+    straight, resumed = (
+        [[(v["video_id"], v["frame_indices"]) for v in batch] for batch in found]
+        for found in (batches(config([tall]), 12), batches(config([tall]), 7, start=5))
+    )
+    assert resumed == straight[5:]
     mixed = batches(config([tall], DATALOADER__ASPECT_RATIO_GROUPING=False), 12)
     assert any(len({video["width"] for video in batch}) == 2 for batch in mixed)
 
