@@ -32,11 +32,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a plai
 import dvis_daq  # noqa: F401  makes detectron2 importable
 from dvis_daq.data.synthetic import Recipe, RecipeMismatchError, write_dataset
 from dvis_daq.evaluation.report import write_json
-from dvis_daq.workbench.difficulty import AXES, COLUMNS, as_csv, panels, points, settings
+from dvis_daq.workbench.difficulty import AXES, COLUMNS, Setting, as_csv, panels, points, settings
 from dvis_daq.workbench.manifest import manifest
 from dvis_daq.workbench.models import TrainedModel, add_models, chosen_models, names_of
 from dvis_daq.workbench.plots import curves
-from dvis_daq.workbench.runs import RunError, data_sets
+from dvis_daq.workbench.runs import RunError
 from dvis_daq.workbench.tables import cell, markdown
 
 
@@ -47,17 +47,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         models = chosen_models(options)
         for setting in chosen:
-            folder = options.output / setting.name
-            for _ in write_dataset(setting.recipe, folder / "data", force=False):
+            folder = options.output / "data" / setting.name
+            for _ in write_dataset(setting.recipe, folder, force=False):
                 pass
-        jobs = [(setting.name, model) for setting in chosen for model in models]
         with ThreadPoolExecutor(options.jobs) as pool:
-            scored = list(pool.map(lambda job: measure(options, *job), jobs))
+            scored = list(pool.map(lambda model: measure(options, chosen, model), models))
     except (RunError, RecipeMismatchError, ValueError, OSError) as error:
         raise SystemExit(f"error: {error}") from None
     found: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for (name, model), figures in zip(jobs, scored, strict=True):
-        found.setdefault((name, model.name), []).append(figures)
+    for model, figures in zip(models, scored, strict=True):
+        for setting in chosen:
+            found.setdefault((setting.name, model.name), []).append(figures[setting.name])
     write(options, arguments, points(chosen, found), names_of(models))
 
 
@@ -76,19 +76,25 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--seed", type=int, default=1, metavar="N", help="of the videos (default 1; training: 0)"
     )
-    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes at a time")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="models at a time")
     options = parser.parse_args(arguments)
     if min(options.videos, options.jobs) < 1:
         parser.error("--videos and --jobs must be positive")
     return options
 
 
-def measure(options: argparse.Namespace, setting: str, model: TrainedModel) -> dict[str, Any]:
-    """The figures of one model in one setting."""
-    folder = options.output / setting
-    data = folder / "data"
-    opts = [*data_sets(data, data), "DATASETS.TEST", "('synthetic_val',)"]
-    return model.measure("eval.py --events --workers 1", folder, opts)
+def measure(
+    options: argparse.Namespace, chosen: Sequence[Setting], model: TrainedModel
+) -> dict[str, Any]:
+    """The figures of one model by setting, from one process."""
+    names = tuple(setting.name for setting in chosen)
+    custom = [
+        {"NAME": name, "TASK": "vis", "JSON": f"{folder}/val.json", "IMAGES": f"{folder}/val"}
+        for name in names
+        for folder in [options.output / "data" / name]
+    ]
+    opts = ["DATASETS.CUSTOM", repr(custom), "DATASETS.TEST", repr(names)]
+    return model.measure("eval.py --events --workers 1", options.output / "models", opts)
 
 
 def write(
