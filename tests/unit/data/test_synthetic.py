@@ -258,6 +258,15 @@ def test_annotations_are_exact() -> None:
             assert tuple(row["bboxes"][t]) == cv2.boundingRect(mask[t].astype(np.uint8))
 
 
+def test_videos_of_more_frames_than_pycocotools_counts() -> None:
+    recipe = Recipe(frames=260, height=32, width=32, objects=(1, 1), event_rate=0.0, bar_rate=0.0)
+    [row] = instance_annotations(
+        make_video(recipe, "val", 0), min_visible=1, video_id=1, first_id=1
+    )
+    assert len(row["areas"]) == 260
+    assert row["areas"][259] == rle.area(row["segmentations"][259])
+
+
 def test_occlusion_levels_follow_the_visible_share() -> None:
     id_map = np.zeros((4, 10, 10), dtype=np.uint8)
     id_map[:, :4] = 1  # 40 px show
