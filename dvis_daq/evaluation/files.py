@@ -53,18 +53,31 @@ class ResultFiles:
 
     @classmethod
     def of_run(cls, metadata: Any, folder: Path) -> ResultFiles:
-        """Of a registered data set, and of what its evaluator wrote to `folder`."""
-        masks, images = metadata.get("mask_root"), metadata.get("image_root")
+        """Of a registered data set, and of what its evaluator wrote to `folder`.
+
+        Raises:
+            ValueError: the data set is for no such task, or has no masks.
+        """
+        task, masks, images = (metadata.get(f) for f in ("task", "mask_root", "image_root"))
+        if task not in TASKS:
+            raise ValueError(
+                f"data set '{metadata.name}' is for none of {', '.join(TASKS)}: {task}"
+            )
+        if task != "vis" and masks is None:
+            raise ValueError(
+                f"data set '{metadata.name}' has no folder of masks, which {task} is scored and "
+                "packed with; name it as MASKS"
+            )
         names = {
             "vis": (INSTANCES, None),
             "vps": (PANOPTIC, PANOPTIC_FOLDER),
             "vss": (None, ""),
             "vos": (None, ""),
-        }[metadata.task]
+        }[task]
         results, root = (None if name is None else folder / name for name in names)
         gt_root = None if masks is None else Path(masks)
         image_root = None if images is None else Path(images)
-        return cls(metadata.task, Path(metadata.json_file), gt_root, results, root, image_root)
+        return cls(task, Path(metadata.json_file), gt_root, results, root, image_root)
 
     def has_labels(self) -> bool:
         """Whether there is anything to score against."""

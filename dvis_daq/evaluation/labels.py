@@ -74,16 +74,15 @@ class LabelEvaluator(DatasetEvaluator):
                 self.merge()
         finally:
             comm.synchronize()
-        files = ResultFiles.of_run(self.metadata, self.folder)
-        labelled = files.has_labels()
+        files = self._labelled_files()
         try:
-            if labelled:
+            if files is not None:
                 self._score_share(files)
         finally:
             comm.synchronize()  # all scores are written
         if not comm.is_main_process():
             return OrderedDict()
-        if not labelled:
+        if files is None:
             logger.info(
                 "%s has no labels, so there are no figures. To get them from the server of the "
                 "data set: tools/eval.py with --submission packs %s.",
@@ -111,6 +110,13 @@ class LabelEvaluator(DatasetEvaluator):
     @abstractmethod
     def figures(self, scores: Mapping[str, Any]) -> dict[str, Any]:
         """Figures, fractions, from the scores by name of the video."""
+
+    def _labelled_files(self) -> ResultFiles | None:
+        """None where there are no labels; the same on every process."""
+        if self.metadata.get("mask_root") is None:
+            return None
+        files = ResultFiles.of_run(self.metadata, self.folder)
+        return files if files.has_labels() else None
 
     def _score_share(self, files: ResultFiles) -> None:
         share = self.jobs(files)[comm.get_rank() :: comm.get_world_size()]

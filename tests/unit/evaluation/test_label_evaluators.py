@@ -12,6 +12,7 @@ import torch
 from detectron2.data import MetadataCatalog
 from PIL import Image
 
+from dvis_daq.evaluation.files import ResultFiles
 from dvis_daq.evaluation.labels import LabelEvaluator
 from dvis_daq.evaluation.pictures import PALETTE, segment_colors
 from dvis_daq.evaluation.vos import VOSEvaluator
@@ -142,6 +143,21 @@ def test_objects(tmp_path: Path, labelled: bool) -> None:
     results = run(evaluator, {"objects": torch.from_numpy(truth)})
     np.testing.assert_array_equal(read_labels(tmp_path / "out/a/000.png", ["P"]), truth[0])
     assert results == {} if not labelled else results["vos"]["J&F"] == 100
+
+
+def test_objects_without_masks(tmp_path: Path) -> None:
+    (tmp_path / "gt.json").write_text("{}")
+    name = register(tmp_path, task="vos", json_file=str(tmp_path / "gt.json"), mask_root=None)
+    evaluator = VOSEvaluator(name, output_dir=tmp_path / "out")
+    assert run(evaluator, {"objects": torch.zeros(9, 12, 16, dtype=torch.uint8)}) == {}
+    with pytest.raises(ValueError, match="has no folder of masks, which vos is scored"):
+        ResultFiles.of_run(MetadataCatalog.get(name), tmp_path)
+
+
+def test_a_data_set_of_no_task(tmp_path: Path) -> None:
+    name = register(tmp_path, task="image", json_file="")
+    with pytest.raises(ValueError, match="for none of vis, vps, vss, vos: image"):
+        ResultFiles.of_run(MetadataCatalog.get(name), tmp_path)
 
 
 def test_colors_of_segments() -> None:
