@@ -99,7 +99,7 @@ def test_a_failing_rank_shows_its_traceback(tmp_path: Path, tally: Callable[...,
     process = _start(file, output, "--num-gpus", "2", "SOLVER.MAX_ITER", "100000")
     assert process.wait(TIMEOUT) == 1
     text = output.with_suffix(".txt").read_text()
-    assert "error: one process failed, the others were ended" in text
+    assert "error: one process failed and the others were ended" in text
     assert "Traceback (most recent call last)" in text
     assert re.search(r"BrokenDataError: .*images/b/00\d.png", text)
     tally("a rank fails", 1, 1, "the run ended with its traceback")
