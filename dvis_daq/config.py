@@ -164,6 +164,9 @@ def _validate(cfg: CfgNode) -> None:
     _one_of(cfg.SOLVER.LR_SCALING, "SOLVER.LR_SCALING", ("none", "linear", "sqrt"))
     _one_of(cfg.SOLVER.NON_FINITE, "SOLVER.NON_FINITE", ("stop", "skip"))
     _one_of(cfg.TEST.FIRST_FRAME_MATCH, "TEST.FIRST_FRAME_MATCH", ("iou", "released"))
+    _one_of(cfg.TEST.PRECISION, "TEST.PRECISION", ("float32", "bfloat16", "float16"))
+    if cfg.TEST.PRECISION == "float16" and cfg.MODEL.DEVICE == "cpu":
+        raise ConfigError("TEST.PRECISION float16 needs a GPU; on MODEL.DEVICE cpu use bfloat16")
     _one_of(cfg.SOLVER.PRECISION, "SOLVER.PRECISION", ("fp32", "bf16", "fp16"))
     if cfg.SOLVER.CACHE_SEGMENTER:
         _check_fixed_frames(cfg.INPUT)
@@ -422,6 +425,8 @@ def _add_test(cfg: CfgNode) -> None:
     # Figure by which model_best.pth is kept, e.g. "segm/AP"; "": the first of the first data set.
     cfg.TEST.BEST = ""
     cfg.TEST.WINDOW = 5  # frames that pass the segmenter at once
+    # float32 | bfloat16 | float16 (GPU only): of the segmenter; trackers stay in float32
+    cfg.TEST.PRECISION = "float32"
     # Show the mask of a track in frames in which it was not seen but is within its patience, as
     # released. False leaves them out: fewer ghosts.
     cfg.TEST.SHOW_UNSEEN = True
@@ -431,6 +436,9 @@ def _add_test(cfg: CfgNode) -> None:
     cfg.TEST.TRACE = False  # write trace.jsonl beside results.json, for tools/eval.py --explain
     # Measure the feature transition gap (Tab. A3) in every evaluation, also those of a training.
     cfg.TEST.TRANSITION_GAP = False
+    # MiB of stride-4 masks (1 MiB for 20 tracks in a frame of 480 x 854) that wait for the end of a
+    # video, where the best tracks are known; beyond it those of all tracks become run lengths.
+    cfg.TEST.MASK_BUDGET = 256
     cfg.TEST.MASK_DTYPE = "float16"  # of the stride-4 masks kept for a whole video
     # Offline models: keep the mask features of a whole video in main memory (25 MiB a frame of
     # 480 x 854 pixels) instead of running the segmenter twice.

@@ -7,16 +7,17 @@ video, the freezing of what does not learn, and the two answers of `forward`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from detectron2.utils.events import get_event_storage
 from torch import Tensor, nn
 
 from dvis_daq.checkpoint import register_official_names
+from dvis_daq.layers import at_least_float32, inference_autocast
 from dvis_daq.refiner import SequenceBank, SequenceRules, TemporalRefiner
 from dvis_daq.segmenter import Segmenter
-from dvis_daq.structures import FrameSizes, VideoPrediction, foreground_score
+from dvis_daq.structures import FrameOutputs, FrameSizes, VideoPrediction, foreground_score
 from dvis_daq.tasks.trace import frame_trace
 from dvis_daq.tracker.bank import TrackBank
 from dvis_daq.tracker.loop import LifeRule, TrackedFrame, track
@@ -26,6 +27,18 @@ from dvis_daq.training.cache import SegmentedFrames
 from dvis_daq.training.objectives import Clip, Objective
 
 Video = Mapping[str, Any]
+
+
+class PieceCollector(Protocol):
+    """Takes a video piece by piece and gives its result at the end (`InstancesInPieces`)."""
+
+    def __len__(self) -> int: ...
+
+    def add(self, piece: VideoPrediction) -> None: ...
+
+    def result(self) -> Any: ...
+
+
 TaskHead = Callable[..., dict[str, Any]]  # of VideoPrediction and FrameSizes
 
 
@@ -62,6 +75,10 @@ class VideoModel(nn.Module):
         clip: frames that the tracker sees at once, at inference; the last ones of a video may
             be fewer.
         scores: begins what pools the scores of a track's frames, see `TrackBank`.
+        precision: of the segmenter at inference; what decides over tracks stays in float32.
+        in_pieces: collects the results of an online video whose masks exceed the budget; None
+            where the task wants the whole video at once.
+        mask_budget: bytes of stride-4 masks that wait for the end of a video.
         mask_dtype: of the masks stored for a video; None keeps that of the network.
         keep_features: with a refiner, keep mask features of a whole video on the host instead
             of running the segmenter a second time.
@@ -86,6 +103,9 @@ class VideoModel(nn.Module):
         window: int = 5,
         clip: int = 1,
         scores: Callable[[Tensor, Tensor], BestScores] | None = None,
+        precision: torch.dtype = torch.float32,
+        in_pieces: Callable[[FrameSizes], PieceCollector] | None = None,
+        mask_budget: int = 2**28,
         mask_dtype: torch.dtype | None = torch.float16,
         keep_features: bool = False,
         show_unseen: bool = True,
@@ -107,6 +127,9 @@ class VideoModel(nn.Module):
         self.window = window
         self.clip = clip
         self.scores = scores
+        self.precision = precision
+        self.in_pieces = in_pieces
+        self.mask_budget = mask_budget
         self.mask_dtype = mask_dtype
         self.keep_features = keep_features
         self.show_unseen = show_unseen
@@ -152,13 +175,20 @@ class VideoModel(nn.Module):
             images: (T, 3, H, W) RGB 0..255, or anything that slices to that.
             state: where an earlier piece of the video ended; None starts a video.
         """
-        pieces = self.segmenter.windows(images, self.window)
-        frames = (
-            piece[start : start + self.clip]
-            for piece in pieces
-            for start in range(0, len(piece), self.clip)
-        )
-        yield from track(self.tracker, self.lifecycle, frames, state)
+        yield from track(self.tracker, self.lifecycle, self.segmented(images), state)
+
+    def segmented(self, images: Tensor) -> Iterator[FrameOutputs]:
+        """What the segmenter says of each clip of frames, in float32 at least."""
+        for start in range(0, len(images), self.window):
+            with inference_autocast(self.device, self.precision):
+                piece = self.segmenter(images[start : start + self.window])
+            piece = piece.at_least_float32()
+            yield from (piece[t : t + self.clip] for t in range(0, len(piece), self.clip))
+
+    def mask_features(self, images: Tensor) -> Tensor:
+        """(T, D, h, w) mask features of images (T, 3, H, W), in float32 at least."""
+        with inference_autocast(self.device, self.precision):
+            return at_least_float32(self.segmenter.mask_features(images))
 
     def predict(
         self, images: Tensor, watch: Callable[[TrackedFrame], None] | None = None
@@ -178,6 +208,20 @@ class VideoModel(nn.Module):
         for done in frames:
             bank.add(done.state, done.step, done.rows, done.seen)
         return bank.drain()
+
+    def _in_pieces(self, frames: Iterator[TrackedFrame], sizes: FrameSizes) -> dict[str, Any]:
+        """The result of an online video; masks beyond the budget leave memory as run lengths."""
+        assert self.in_pieces is not None
+        bank, pieces = self.bank(), self.in_pieces(sizes)
+        for done in frames:
+            bank.add(done.state, done.step, done.rows, done.seen)
+            if bank.nbytes > self.mask_budget:
+                pieces.add(bank.drain())
+        if not len(pieces):
+            return self.task(bank.drain(), sizes)
+        if len(bank):
+            pieces.add(bank.drain())
+        return pieces.result()
 
     def bank(self) -> TrackBank:
         """Where the tracks of an online video are collected."""
@@ -202,7 +246,7 @@ class VideoModel(nn.Module):
             if self.keep_features:
                 shown = torch.cat(features[piece]).to(refined.queries.device)
             else:
-                shown = self.segmenter.mask_features(images[piece])
+                shown = self.mask_features(images[piece])
             masks.append(self.refined_masks(refined, piece, shown).cpu())
         return VideoPrediction(
             refined.ids, refined.logits, torch.cat(masks, dim=1), scores=refined.scores
@@ -228,13 +272,15 @@ class VideoModel(nn.Module):
     def _result(self, video: Video) -> dict[str, Any]:
         """What the task delivers; with `trace`, also what was proposed and decided."""
         sizes = self.sizes(video)
-        if not self.trace:
-            return self.deliver(self.predict(video["images"]), video)
-        lines: list[dict[str, Any]] = []
-        prediction = self.predict(
-            video["images"], lambda done: lines.append(self._trace(done, sizes))
-        )
-        return self.deliver(prediction, video) | {"trace": lines}
+        if self.trace:
+            lines: list[dict[str, Any]] = []
+            prediction = self.predict(
+                video["images"], lambda done: lines.append(self._trace(done, sizes))
+            )
+            return self.deliver(prediction, video) | {"trace": lines}
+        if self.refiner is None and self.in_pieces is not None:
+            return self._in_pieces(self.frames(video["images"]), sizes)
+        return self.deliver(self.predict(video["images"]), video)
 
     def deliver(self, prediction: VideoPrediction, video: Video) -> dict[str, Any]:
         """The results of a video, as the task wants them."""

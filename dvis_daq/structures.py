@@ -116,6 +116,14 @@ class FrameOutputs:
         moved = {k: v.to(device, dtype or v.dtype) for k, v in values.items() if v is not None}
         return replace(self, **moved)
 
+    def at_least_float32(self) -> FrameOutputs:
+        """The same values, half precision cast up."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        half = (torch.float16, torch.bfloat16)
+        return replace(
+            self, **{k: v.float() for k, v in values.items() if v is not None and v.dtype in half}
+        )
+
     def predictions(self, frame: int) -> Predictions:
         """What the segmenter says of one frame as `Predictions` with N = Q and T = 1.
 

@@ -42,8 +42,7 @@ class Variants(nn.Module):
 
     def _results(self, video: Video) -> list[dict[str, Any]]:
         models: list[VideoModel] = list(self.models)  # type: ignore[arg-type]
-        pieces = models[0].segmenter.windows(video["images"], models[0].window)
-        frames = tee((frame for piece in pieces for frame in piece), len(models))
+        frames = tee(models[0].segmented(video["images"]), len(models))
         runs = (
             track(model.tracker, model.lifecycle, branch)
             for model, branch in zip(models, frames, strict=True)

@@ -17,7 +17,7 @@ from dvis_daq.layers.mask_head import MaskHead, mask_logits
 from dvis_daq.layers.mask_pooling import mask_pool
 from dvis_daq.layers.points import sample_points, uncertain_points
 from dvis_daq.layers.position import sine_position_2d
-from dvis_daq.layers.precision import at_least_float32, no_autocast
+from dvis_daq.layers.precision import at_least_float32, half_range, inference_autocast, no_autocast
 
 __all__ = [
     "MLP",
@@ -30,6 +30,8 @@ __all__ = [
     "SelfAttention",
     "Shares",
     "at_least_float32",
+    "half_range",
+    "inference_autocast",
     "mask_logits",
     "mask_pool",
     "no_autocast",

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dvis_daq.layers.precision import at_least_float32, no_autocast
+from dvis_daq.layers.precision import at_least_float32, half_range, no_autocast
 
 Sizes = Sequence[tuple[int, int]]  # (h, w) of each level
 Sampler = Callable[[Tensor, Sizes, Tensor, Tensor], Tensor]  # see sample_values
@@ -73,7 +73,10 @@ class MSDeformableAttention(nn.Module):
             nn.init.zeros_(projection.bias)
 
     def forward(self, query: Tensor, reference: Tensor, memory: Tensor, sizes: Sizes) -> Tensor:
-        """Reads the maps around each query's reference point, in float32 at least.
+        """Reads the maps around each query's reference point.
+
+        Places, weights and sums are float32 at least; under autocast to bfloat16 (and not to
+        float16) the projections of values and result are not.
 
         Args:
             query: (T, Q, C).
@@ -92,11 +95,14 @@ class MSDeformableAttention(nn.Module):
             raise ValueError(
                 f"memory {tuple(memory.shape)} is not made of {levels} maps of sizes {list(sizes)}"
             )
+        query, memory = at_least_float32(query), at_least_float32(memory)
+        with half_range(query):
+            value = at_least_float32(self.value_proj(memory)).unflatten(-1, (heads, -1))
         with no_autocast(query):
-            query, memory = at_least_float32(query), at_least_float32(memory)
-            value = self.value_proj(memory).unflatten(-1, (heads, -1))  # (T, S, heads, d)
             places, weights = self._look(query, reference, sizes)
-            return self.output_proj(self.sampler(value, sizes, places, weights))
+            mixed = self.sampler(value, sizes, places, weights)
+        with half_range(query):
+            return self.output_proj(mixed)
 
     def _look(self, query: Tensor, reference: Tensor, sizes: Sizes) -> tuple[Tensor, Tensor]:
         """Places and weights as `Sampler` wants them.

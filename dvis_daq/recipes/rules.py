@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -11,7 +12,8 @@ from detectron2.config import CfgNode
 
 from dvis_daq.model import TaskHead
 from dvis_daq.refiner import SequenceRules, appearance_padding, zero_padding
-from dvis_daq.tasks.vis import Confidence, instances
+from dvis_daq.structures import FrameSizes
+from dvis_daq.tasks.vis import Confidence, InstancesInPieces, instances
 from dvis_daq.tasks.vos import first_frame_overlap, mask_overlap, objects
 from dvis_daq.tasks.vps import panoptic
 from dvis_daq.tasks.vss import semantic
@@ -131,12 +133,22 @@ def inference(
     return {
         "task": task_head(cfg, confidence),
         "window": max(clip, cfg.TEST.WINDOW // clip * clip),
+        "precision": getattr(torch, cfg.TEST.PRECISION),
+        "in_pieces": _in_pieces(cfg) if confidence is None else None,
+        "mask_budget": cfg.TEST.MASK_BUDGET * 2**20,
         "mask_dtype": dtype,
         "keep_features": cfg.TEST.KEEP_FEATURES,
         "show_unseen": cfg.TEST.SHOW_UNSEEN,
         "prompted": cfg.MODEL.TASK == "vos",
         "trace": cfg.TEST.TRACE,
     }
+
+
+def _in_pieces(cfg: CfgNode) -> Callable[[FrameSizes], InstancesInPieces] | None:
+    """Only the results of VIS can be made from pieces of a video."""
+    if cfg.MODEL.TASK != "vis":
+        return None
+    return partial(InstancesInPieces, max_instances=cfg.TEST.MAX_INSTANCES)
 
 
 def task_head(cfg: CfgNode, confidence: Confidence | None) -> TaskHead:

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from dvis_daq.layers import (
     MSDeformableAttention,
     at_least_float32,
-    no_autocast,
+    half_range,
     pixel_centres,
     sine_position_2d,
     xavier_matrices,
@@ -37,7 +37,7 @@ class PixelFeatures(NamedTuple):
 
 
 class PixelDecoder(nn.Module):
-    """Refines backbone maps and makes the mask features, in float32 also under autocast.
+    """Refines backbone maps and makes the mask features, in float32 also under autocast to float16.
 
     Args:
         input_shape: channels and stride of every backbone map to be used.
@@ -99,7 +99,7 @@ class PixelDecoder(nn.Module):
 
     def forward(self, features: Mapping[str, Tensor]) -> PixelFeatures:
         """Decodes the backbone maps `features`, name -> (T, channels, h_l, w_l)."""
-        with no_autocast(next(iter(features.values()))):
+        with half_range(next(iter(features.values()))):
             maps = {name: at_least_float32(features[name]) for name in (*self.coarse, *self.fine)}
             projected = [
                 projection(maps[name])

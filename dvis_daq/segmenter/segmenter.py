@@ -1,11 +1,11 @@
 """Segmenter S of Eq. 1: frames in, candidates with classes and masks out.
 
-Frames are independent of each other; a clip is cut into windows for memory alone.
+Frames are independent of each other; to cut a clip into windows is a matter of memory alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -101,11 +101,3 @@ class Segmenter(nn.Module):
     def mask_features(self, images: Tensor) -> Tensor:
         """(T, D, h, w) mask features alone, `images` as in `normalize`."""
         return self.sem_seg_head.pixel_decoder(self.backbone(self.normalize(images))).mask_features
-
-    def windows(self, images: Tensor, size: int) -> Iterator[FrameOutputs]:
-        """Segments a long clip piece by piece, at most `size` frames at a time.
-
-        The images may stay in main memory, or be anything whose slices are tensors
-        (`data.LazyClip`); only one window of them is on the device.
-        """
-        return (self(images[start : start + size]) for start in range(0, len(images), size))

@@ -131,7 +131,7 @@ class WindowedMode:
             piece = slice(start, min(start + model.window, frames.stop))
             features = torch.cat([frame.pixels for frame in held[piece]]).to(model.device)
             if not model.keep_features:
-                features = model.segmenter.mask_features(features)
+                features = model.mask_features(features)
             masks.append(model.refined_masks(refined, piece, features))
         return torch.cat(masks, dim=1)
 

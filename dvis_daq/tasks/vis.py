@@ -82,6 +82,54 @@ def mask_confidence(masks: Tensor, sizes: FrameSizes) -> Tensor:
     return total / (inside + 1e-6)
 
 
+class InstancesInPieces:
+    """`instances` of a video that is handed over piece by piece, as it leaves memory.
+
+    Run lengths are kept of all tracks, since only the end of the video tells which are the best.
+
+    Args:
+        sizes: of the video.
+        max_instances: pairs reported at most.
+    """
+
+    def __init__(self, sizes: FrameSizes, max_instances: int) -> None:
+        self._sizes = sizes
+        self._max_instances = max_instances
+        self._frames = 0
+        self._masks: dict[int, list[RLE | None]] = {}
+        self._scores: dict[int, Tensor] = {}
+
+    def __len__(self) -> int:
+        """Frames seen."""
+        return self._frames
+
+    def add(self, piece: VideoPrediction) -> None:
+        """The next frames; the scores of their tracks replace those of earlier pieces."""
+        encoded = encode_tracks(piece.masks, self._sizes)
+        for track, masks, scores in zip(
+            piece.ids.tolist(), encoded, piece.class_scores().cpu(), strict=True
+        ):
+            known = self._masks.setdefault(track, [])
+            known += [None] * (self._frames - len(known)) + masks
+            self._scores[track] = scores
+        self._frames += piece.masks.shape[1]
+
+    def result(self) -> Instances:
+        """The best pairs of all tracks seen."""
+        tracks = sorted(self._masks)  # in order of birth, as in a whole video
+        table = torch.stack([self._scores[track] for track in tracks])
+        scores, labels, rows = top_pairs(table, self._max_instances)
+        ids = torch.tensor(tracks)[rows]
+        masks = (self._masks[track] for track in ids.tolist())
+        return Instances(
+            task="vis",
+            scores=scores,
+            labels=labels,
+            ids=ids,
+            masks=[track + [None] * (self._frames - len(track)) for track in masks],
+        )
+
+
 def top_pairs(scores: Tensor, max_instances: int) -> tuple[Tensor, Tensor, Tensor]:
     """Best pairs of a track and a real class.
 

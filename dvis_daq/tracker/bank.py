@@ -118,6 +118,11 @@ class TrackBank:
         """Frames held."""
         return len(self._frames)
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the masks held."""
+        return sum(frame.masks.nbytes for frame in self._frames)
+
     def add(self, state: TrackState, step: TrackerStep, rows: Tensor, seen: Tensor) -> None:
         """Stores one frame.
 

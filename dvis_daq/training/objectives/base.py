@@ -6,14 +6,12 @@ That is to run the segmenter on the clips, and to fit the targets to its maps.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dvis_daq.layers.precision import at_least_float32
 from dvis_daq.structures import Assignment, ClipTargets, FrameOutputs
 
 STRIDE = 4  # pixels of the padded frame to a pixel of a mask map
@@ -64,7 +62,7 @@ def segment_clips(segmenter: nn.Module, clips: Sequence[Clip]) -> list[FrameOutp
     by_size: dict[torch.Size, list[int]] = {}
     for index, clip in enumerate(clips):
         if isinstance(clip.images, FrameOutputs):
-            outputs[index] = _cast_up(clip.images)
+            outputs[index] = clip.images.at_least_float32()
         else:
             by_size.setdefault(clip.images.shape[2:], []).append(index)
     for members in by_size.values():
@@ -96,8 +94,3 @@ def fit_targets(targets: ClipTargets, frames: FrameOutputs) -> ClipTargets:
     seen = targets[targets.visible.any(1), :]
     masks = F.pad(seen.masks, (0, missing[1], 0, missing[0]))
     return ClipTargets(seen.labels, masks, seen.ids)
-
-
-def _cast_up(frames: FrameOutputs) -> FrameOutputs:
-    values = {name: value for name, value in vars(frames).items() if value is not None}
-    return replace(frames, **{name: at_least_float32(value) for name, value in values.items()})

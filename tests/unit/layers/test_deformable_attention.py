@@ -80,14 +80,22 @@ def test_heads_start_in_their_own_directions():
     torch.testing.assert_close(bias[6, 0, 2], torch.tensor([0.0, -3.0]), atol=1e-5, rtol=0)
 
 
-def test_float32_under_autocast():
-    layer = MSDeformableAttention(8, heads=2, levels=3)
+def test_places_and_sums_are_float32_under_autocast():
+    seen = {}
+
+    def kernel(value, sizes, places, weights):
+        seen.update(value=value.dtype, places=places.dtype, weights=weights.dtype)
+        return sample_values(value, sizes, places, weights)
+
+    layer = MSDeformableAttention(8, heads=2, levels=3, sampler=kernel)
     query, memory, reference = torch.randn(1, 5, 8), torch.randn(1, TOKENS, 8), torch.rand(5, 2)
     expected = layer(query, reference, memory, SIZES)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert torch.equal(layer(query, reference, memory, SIZES), expected)
-        low = layer(query.bfloat16(), reference, memory.bfloat16(), SIZES)
-    assert low.dtype == torch.float32
+    for half, tolerance in ((torch.float16, 0), (torch.bfloat16, 0.1)):
+        with torch.autocast("cpu", dtype=half):
+            found = layer(query, reference, memory, SIZES)
+            layer(query.to(half), reference, memory.to(half), SIZES)
+        torch.testing.assert_close(found.float(), expected, atol=tolerance, rtol=tolerance)
+        assert set(seen.values()) == {torch.float32}
 
 
 def test_a_kernel_can_be_plugged_in():
