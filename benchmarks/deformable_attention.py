@@ -60,6 +60,13 @@ def sample_by_gather(value: Tensor, sizes: Sizes, places: Tensor, weights: Tenso
     return total.flatten(2)
 
 
+def sample_by_kernel(value: Tensor, sizes: Sizes, places: Tensor, weights: Tensor) -> Tensor:
+    """The Triton kernel, on a GPU alone."""
+    from dvis_daq.layers.deformable_triton import sample_by_triton
+
+    return sample_by_triton(value, sizes, places, weights)
+
+
 SAMPLERS: dict[str, Sampler] = {
     "grid": sample_by_grid,
     "bags": sample_by_bags,
@@ -98,7 +105,8 @@ def measure(case: str, device: str, repeats: int) -> list[dict[str, object]]:
     """One row for each formulation."""
     arguments = inputs(case, device)
     rows, reference = [], None
-    for name, sampler in SAMPLERS.items():
+    kernel = {} if device == "cpu" else {"triton": sample_by_kernel}
+    for name, sampler in (SAMPLERS | kernel).items():
 
         def forward(sampler: Sampler = sampler) -> Tensor:
             with torch.no_grad():

@@ -1,15 +1,17 @@
-"""Multi-scale deformable attention in plain PyTorch.
+"""Multi-scale deformable attention in plain PyTorch, with a Triton kernel on GPUs.
 
 The sampling itself is a function argument, `Sampler`: a compiled kernel with the same
 signature plugs in there. Two exact formulations are kept because each wins its half
 (`benchmarks/deformable_attention.py`): bags of table rows when no gradient is wanted,
-`grid_sample` for each level when one is.
+`grid_sample` for each level when one is. On a GPU with Triton installed its kernel
+(`deformable_triton.py`) does both.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 
 import torch
 from torch import Tensor, nn
@@ -97,7 +99,7 @@ class MSDeformableAttention(nn.Module):
             )
         query, memory = at_least_float32(query), at_least_float32(memory)
         with half_range(query):
-            value = at_least_float32(self.value_proj(memory)).unflatten(-1, (heads, -1))
+            value = self.value_proj(memory).unflatten(-1, (heads, -1))  # (T, S, heads, d)
         with no_autocast(query):
             places, weights = self._look(query, reference, sizes)
             mixed = self.sampler(value, sizes, places, weights)
@@ -142,17 +144,21 @@ def sample_values(value: Tensor, sizes: Sizes, places: Tensor, weights: Tensor) 
     """Weighted sum of bilinear samples, zero outside a map; the default `Sampler`.
 
     Args:
-        value: (T, S, heads, d) tokens of all maps.
+        value: (T, S, heads, d) tokens of all maps, perhaps in half precision.
         sizes: (h, w) of each map.
         places: (T, heads, levels, points, 2, Q), x and y in pixels of the map, whose first
             pixel has its centre at 0.
         weights: (T, heads, levels, points, Q).
 
     Returns:
-        (T, Q, heads * d).
+        (T, Q, heads * d) with the dtype of the weights.
     """
+    if value.is_cuda and find_spec("triton") is not None:
+        from dvis_daq.layers.deformable_triton import sample_by_triton
+
+        return sample_by_triton(value, sizes, places, weights)
     sampler = sample_by_grid if torch.is_grad_enabled() else sample_by_bags
-    return sampler(value, sizes, places, weights)
+    return sampler(value.to(weights.dtype), sizes, places, weights)
 
 
 def sample_by_grid(value: Tensor, sizes: Sizes, places: Tensor, weights: Tensor) -> Tensor:
