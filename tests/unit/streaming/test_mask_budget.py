@@ -1,4 +1,5 @@
 import torch
+
 from tests.unit.streaming.tiny import tiny_predictor
 
 
