@@ -117,7 +117,9 @@ def daq_objective(cfg: CfgNode) -> DAQObjective:
 
 def segmented_frames(cfg: CfgNode) -> SegmentedFrames | None:
     """A store for the outputs of the frozen segmenter, where the configuration wants one."""
-    return SegmentedFrames() if cfg.SOLVER.CACHE_SEGMENTER else None
+    if not cfg.SOLVER.CACHE_SEGMENTER:
+        return None
+    return SegmentedFrames(folder=cfg.SOLVER.CACHE_FOLDER or None)
 
 
 def inference(

@@ -52,3 +52,23 @@ def test_autocast_on_a_cpu_does_not_mind():
     with torch.autocast("cpu", dtype=torch.bfloat16):
         clip = cache(segmenter, torch.ones(2, 3, 8, 8), ["a", "b"])
     assert clip.embeds.dtype == torch.float32
+
+
+def test_a_folder_serves_later_trainings(tmp_path):
+    images = torch.arange(2).view(2, 1, 1, 1).expand(2, 3, 8, 8)
+    first, second = CountingSegmenter(), CountingSegmenter()
+    made = SegmentedFrames(folder=tmp_path)(first, images, ["a", "b"])
+    read = SegmentedFrames(folder=tmp_path)(second, images[[1, 0]], ["b", "a"])
+    assert (first.asked, second.asked) == (2, 0)
+    torch.testing.assert_close(read.masks[[1, 0]], made.masks)
+    assert read.reid is None
+
+
+def test_files_of_other_weights_and_sizes_are_not_taken(tmp_path):
+    segmenter, images = CountingSegmenter(), torch.zeros(1, 3, 8, 8)
+    SegmentedFrames(folder=tmp_path)(segmenter, images, ["a"])
+    SegmentedFrames(folder=tmp_path)(segmenter, torch.zeros(1, 3, 8, 12), ["a"])
+    assert segmenter.asked == 2
+    segmenter.register_buffer("weight", torch.ones(1))
+    SegmentedFrames(folder=tmp_path)(segmenter, images, ["a"])
+    assert segmenter.asked == 3
