@@ -8,7 +8,7 @@ STAGE ?= online
 # One thread a process is the safe default on a busy machine (docs/synthetic.md).
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: install demo test test-real test-faults lint bench clean
+.PHONY: install demo test test-real test-faults lint bench bench-gate clean
 
 install: $(STAMP)
 
@@ -43,11 +43,19 @@ demo: install
 	BIN=$(BIN) OUTPUT=$(OUTPUT) STAGE=$(STAGE) bash tools/quick_start.sh
 
 bench: install
+	$(BIN)/python benchmarks/stream.py --rounds 3 --threads 2 --json $(OUTPUT)/stream.json
+	$(BIN)/python benchmarks/train.py --rounds 3 --threads 2 --json $(OUTPUT)/train.json
 	$(BIN)/python benchmarks/step.py --out $(OUTPUT)/step.json
 	$(BIN)/python benchmarks/model.py --json $(OUTPUT)/model.json
 	$(BIN)/python benchmarks/evaluators.py --json $(OUTPUT)/evaluators.json
 	$(BIN)/python benchmarks/deformable_attention.py --json $(OUTPUT)/deformable_attention.json
 	$(BIN)/python benchmarks/loader.py --output $(OUTPUT)/loader.json
+
+# ratios to the literal implementation, on a video short enough to wait for
+bench-gate: install
+	$(BIN)/python benchmarks/stream.py --frames 10 --threads 2 --json $(OUTPUT)/gate_stream.json
+	$(BIN)/python benchmarks/train.py --threads 2 --json $(OUTPUT)/gate_train.json
+	$(BIN)/python benchmarks/gate.py $(OUTPUT)/gate_stream.json $(OUTPUT)/gate_train.json
 
 clean:
 	rm -rf $(VENV) $(OUTPUT) *.egg-info
