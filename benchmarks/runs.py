@@ -101,15 +101,10 @@ def calibrate(run: Run, device: str) -> dict[str, Any]:
     """Thresholds at which `tracks` candidates of the first frame live through the video."""
     endless = {"patience": run.frames * 100, "foreground_score": 0.0}
     model = build(run, device, endless | {"score": 1.0, "first_score": 0.0})
-    images = clip(run)[:2]
-    frames = list(model.segmented(images))
-    best = foreground_score(frames[0].logits[0]).sort(descending=True).values
+    [frame] = model.segmented(clip(run)[:1])
+    best = foreground_score(frame.logits[0]).sort(descending=True).values
     first = (best[run.tracks - 1] + best[run.tracks]).item() / 2
-    model.lifecycle = replace(model.lifecycle, first_score=first)
-    newcomers = [done.step.tracked.scores()[-model.segmenter.num_queries :]
-                 for done in model.frames(images)][1:]  # fmt: skip
-    above = min(1.0, 1.05 * max(scores.max().item() for scores in newcomers))
-    return endless | {"first_score": first, "score": above}
+    return endless | {"first_score": first, "score": 1.0}
 
 
 @torch.inference_mode()

@@ -8,8 +8,8 @@
 All systems have the same random weights. Each run is a process of its own, and the systems take
 turns, so that what else the machine does hits them alike: read the ratios. `cpu` is the time of
 the process, which waiting for a core does not lengthen. Tracks are born in the first frame, from
-the best candidates, and live to the end; the threshold of the later frames lies above every
-newcomer, so that the number of tracks stays what was asked for.
+the best candidates, and live to the end by their patience: random weights cannot tell who is new,
+so the threshold of the later frames is out of reach and the number of tracks what was asked for.
 """
 
 from __future__ import annotations
