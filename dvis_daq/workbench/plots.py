@@ -73,4 +73,4 @@ def _figure(width: float, height: float) -> Any:
 
 def _save(figure: Any, file: Path) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(file, dpi=90)
+    figure.savefig(file, dpi=72)

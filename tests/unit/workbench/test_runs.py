@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from dvis_daq.config import get_config
 from dvis_daq.workbench import runs as module
 from dvis_daq.workbench.runs import ROOT, Bench, Run, RunError, call, finish, in_order
 
@@ -20,10 +21,13 @@ def row(seed: int = 0, share: float = 1.0) -> Run:
 
 def test_a_shorter_run_keeps_the_proportions_of_its_stages():
     assert row().overrides() == []
+    cfg = get_config(TRACKER)
     key, iterations, stages, value = row(share=0.5).overrides()
-    assert (key, iterations, stages) == ("SOLVER.MAX_ITER", "1150", "MODEL.EDS.STAGES")
+    assert (key, stages) == ("SOLVER.MAX_ITER", "MODEL.EDS.STAGES")
+    assert int(iterations) == cfg.SOLVER.MAX_ITER / 2
     first, last = literal_eval(value)
-    assert first == {"UNTIL": 175, "FRAMES": 2, "DROP": "half"}
+    assert first == {**cfg.MODEL.EDS.STAGES[0], "UNTIL": cfg.MODEL.EDS.STAGES[0]["UNTIL"] / 2}
+    assert last == cfg.MODEL.EDS.STAGES[1]
     assert "UNTIL" not in last
     assert row(share=1e-9).iterations() == 2
 
