@@ -39,9 +39,10 @@ def _train(cfg: CfgNode, seed: int, build: Any = build_train_loader) -> dict[str
     return trainer.model.state_dict()
 
 
-@pytest.mark.parametrize(
-    "recipe", ["MinVIS", "DVIS_DAQ_online", "DVIS_online", "DVIS_offline", "DVIS_DAQ_offline"]
-)
+RECIPES = ("MinVIS", "CTVIS", "DVIS_online", "DVIS_DAQ_online", "DVIS_offline", "DVIS_DAQ_offline")
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
 def test_resumed_equals_straight(recipe: str, tmp_path: Path) -> None:
     """Killed beside a change of the EDS stage; resumed with another number of workers."""
     file = tiny_config(tmp_path, recipe)
