@@ -19,6 +19,7 @@ from detectron2.utils import comm
 from torch.distributed.elastic.multiprocessing.errors import record
 
 from dvis_daq.config import ConfigError
+from dvis_daq.engine.rendezvous import meet
 
 
 def run(
@@ -136,6 +137,8 @@ def _run_under_torchrun(
 ) -> None:
     if device != "cpu":
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    dist.init_process_group("gloo" if device == "cpu" else "nccl")
+    store, rank, world_size = meet()
+    backend = "gloo" if device == "cpu" else "nccl"
+    dist.init_process_group(backend, store=store, rank=rank, world_size=world_size)
     comm.create_local_process_group(int(os.environ["LOCAL_WORLD_SIZE"]))
     record(_call_in_group)(main, args)  # torchrun shows the traceback of the first failure
