@@ -23,16 +23,16 @@ def segmenter(case: Case, dtype: torch.dtype) -> Arrays:
     ):
         frames = model(images)
     [((image,), maps)] = seeing
-    [(_, (levels, mask_features))] = decoding
+    [(_, decoded)] = decoding
     arrays = {
         "input_first_pixels": image[0, :, 0, :8].numpy(),
         "res5_frame0": maps["res5"][0].numpy(),
-        "mask_features_frame0": mask_features[0].numpy(),
+        "mask_features_frame0": decoded.mask_features[0].numpy(),
         "aux_logits_frame0": model.train()(images[:1]).deep_logits[:-1, 0].numpy(),
     }
     for name, values in maps.items():
         arrays |= {f"{name}_{key}": value for key, value in _summary(values).items()}
-    for index, level in enumerate(levels):
+    for index, level in enumerate(decoded.levels):
         arrays[f"multi_scale_{index}_frame0"] = level[0].numpy()
     return arrays | _candidates(frames)
 
