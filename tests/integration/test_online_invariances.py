@@ -65,7 +65,11 @@ def test_a_video_may_come_in_pieces(model: VideoModel, video: Tensor) -> None:
 
 
 def test_drains_are_the_whole_video(model: VideoModel, video: Tensor) -> None:
-    whole, bank, pieces = model.predict(video), TrackBank(dtype=model.mask_dtype, show_unseen=model.show_unseen), []
+    whole, bank, pieces = (
+        model.predict(video),
+        TrackBank(dtype=model.mask_dtype, show_unseen=model.show_unseen),
+        [],
+    )
     for done in model.frames(video):
         bank.add(done.state, done.step, done.rows, done.seen)
         if len(bank) == 2:
