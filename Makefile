@@ -7,6 +7,8 @@ OUTPUT ?= output
 STAGE ?= online
 # One thread a process is the safe default on a busy machine (docs/synthetic.md).
 export OMP_NUM_THREADS ?= 1
+# What of these packages the tests reach; `make test COVERAGE=` measures nothing.
+COVERAGE ?= $(addprefix --cov=dvis_daq.,tracker tasks metrics) --cov-report=term:skip-covered
 
 .PHONY: install demo test test-real test-faults lint bench bench-gate clean
 
@@ -20,8 +22,10 @@ $(STAMP): pyproject.toml setup.py
 	$(BIN)/python -m pip install --quiet --no-deps trackeval
 	touch $@
 
+# sysmon, where Python has it, costs next to nothing; else about a tenth of the time
 test: install
-	$(BIN)/python -m pytest
+	COVERAGE_CORE=$$($(BIN)/python -c 'import sys; print("sysmon" if sys.version_info >= (3, 12) else "ctrace")') \
+		$(BIN)/python -m pytest $(COVERAGE)
 
 # D2: a checkout of Detectron2; nothing of it needs compiling
 test-real: install

@@ -34,7 +34,7 @@ from dvis_daq.engine.random_state import preserved_random_state, set_random_stat
 from dvis_daq.engine.setup import build_model
 from dvis_daq.engine.start import learning_parts, load_start_weights, start_file
 from dvis_daq.engine.step import Batch, TrainingStep
-from dvis_daq.engine.workers import data_workers, dead_worker
+from dvis_daq.engine.workers import data_workers, dead_worker, end_with_this_process
 
 logger = logging.getLogger(__name__)
 
@@ -125,6 +125,7 @@ class Trainer(TrainerBase):
 
     def before_train(self) -> None:
         super().before_train()
+        end_with_this_process()
         self._batches = iter(self._loader)
         if self._random is not None:  # last, because a loader draws numbers when it starts
             set_random_state(self._random)

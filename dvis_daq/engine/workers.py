@@ -4,12 +4,29 @@ from __future__ import annotations
 
 import multiprocessing
 import re
+import signal
 from collections.abc import Sequence
+from multiprocessing.util import Finalize
 
 
 def data_workers() -> list[int]:
     """Process ids of the children of this process, in the order in which they were started."""
     return sorted(child.pid for child in multiprocessing.active_children() if child.pid)
+
+
+def end_with_this_process() -> None:
+    """Data workers are killed when this process ends, whatever it ends for.
+
+    They outlive SIGTERM, which is all that Python sends them before it waits for them.
+    """
+    Finalize(None, _kill_workers, exitpriority=0)
+
+
+def _kill_workers() -> None:
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch would call their end a failure
+    for child in multiprocessing.active_children():
+        if child.daemon:
+            child.kill()
 
 
 def dead_worker(error: RuntimeError, workers: Sequence[int]) -> str:
