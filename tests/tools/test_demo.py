@@ -105,7 +105,8 @@ def test_overlays_of_all_kinds(tmp_path: Path, use) -> None:
     assert next(iter(video)).shape == next(iter(files)).shape == shape
     plain = np.stack(list(open_frames(tmp_path / "clip.mp4"))[:3]).repeat(6, 1).repeat(6, 2)
     drawn = np.stack(list(files)).astype(int)
-    assert (np.abs(drawn - plain).mean((1, 2, 3)) > 5).all()
+    changed = np.abs(drawn - plain).mean((1, 2, 3))
+    assert (changed > 2).all() and changed.max() > 5  # tracks that wait are not drawn
     with Image.open(tmp_path / "out" / "overlay.gif") as gif:
         assert (gif.n_frames, gif.size, gif.info["duration"]) == (3, (336, 240), 200)
 
