@@ -8,6 +8,7 @@ STAGE ?= online
 # One thread a process is the safe default on a busy machine (docs/synthetic.md).
 export OMP_NUM_THREADS ?= 1
 # What of these packages the tests reach; `make test COVERAGE=` measures nothing.
+PROCESSES ?= -n auto --maxprocesses 4 --dist loadfile
 COVERAGE ?= $(addprefix --cov=dvis_daq.,tracker tasks metrics) --cov-report=term:skip-covered
 
 .PHONY: install demo test test-real test-faults lint bench bench-gate clean
@@ -25,13 +26,13 @@ $(STAMP): pyproject.toml setup.py
 # sysmon, where Python has it, costs next to nothing; else about a tenth of the time
 test: install
 	COVERAGE_CORE=$$($(BIN)/python -c 'import sys; print("sysmon" if sys.version_info >= (3, 12) else "ctrace")') \
-		$(BIN)/python -m pytest $(COVERAGE)
+		$(BIN)/python -m pytest $(PROCESSES) $(COVERAGE)
 
 # D2: a checkout of Detectron2; nothing of it needs compiling
 test-real: install
 	@test -d "$(D2)/detectron2" || { echo "make test-real D2=<checkout of Detectron2>: no detectron2 folder in '$(D2)'"; exit 2; }
 	$(BIN)/python -m pip install --quiet --editable ".[real]"
-	DVIS_DAQ_DETECTRON2=real PYTHONPATH="$(D2)" $(BIN)/python -m pytest
+	DVIS_DAQ_DETECTRON2=real PYTHONPATH="$(D2)" $(BIN)/python -m pytest $(PROCESSES)
 
 # Really kills, fills disks and damages files; and 10,000 cases of fuzzing. Under ten minutes.
 test-faults: install
