@@ -7,8 +7,8 @@ OUTPUT ?= output
 STAGE ?= online
 # One thread a process is the safe default on a busy machine (docs/synthetic.md).
 export OMP_NUM_THREADS ?= 1
-# What of these packages the tests reach; `make test COVERAGE=` measures nothing.
 PROCESSES ?= -n auto --maxprocesses 4 --dist loadfile
+# What of these packages the tests reach; `make test COVERAGE=` measures nothing.
 COVERAGE ?= $(addprefix --cov=dvis_daq.,tracker tasks metrics) --cov-report=term:skip-covered
 
 .PHONY: install demo test test-real test-faults lint bench bench-gate clean
