@@ -170,6 +170,9 @@ def _validate(cfg: CfgNode) -> None:
     _one_of(cfg.SOLVER.PRECISION, "SOLVER.PRECISION", ("fp32", "bf16", "fp16"))
     if cfg.SOLVER.CACHE_SEGMENTER:
         _check_fixed_frames(cfg.INPUT)
+    for key in ("TRAIN", "RATIO"):
+        if cfg.DATASETS[key] is None:  # yacs lets null stand for any value
+            raise ConfigError(f"DATASETS.{key} is null; leave it out, or give ()")
     if len(cfg.DATASETS.RATIO) not in (0, len(cfg.DATASETS.TRAIN)):
         raise ConfigError(
             f"DATASETS.RATIO has {len(cfg.DATASETS.RATIO)} entries for "

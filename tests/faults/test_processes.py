@@ -115,7 +115,8 @@ def test_a_killed_data_worker_is_named(tmp_path: Path, tally: Callable[..., None
     os.kill(children[1], signal.SIGKILL)
     assert process.wait(TIMEOUT) == 1
     text = output.with_suffix(".txt").read_text()
-    assert f"data worker 1 of 2 (process {children[1]}) is killed by signal: Killed" in text
+    how = "(is killed by signal: Killed|exited unexpectedly)"  # whether torch saw the signal first
+    assert re.search(rf"data worker 1 of 2 \(process {children[1]}\) {how}", text)
     tally("a data worker killed", 1, 1, "the run ended with its name")
 
 
