@@ -34,7 +34,7 @@ test-real: install
 	$(BIN)/python -m pip install --quiet --editable ".[real]"
 	DVIS_DAQ_DETECTRON2=real PYTHONPATH="$(D2)" $(BIN)/python -m pytest $(PROCESSES)
 
-# Really kills, fills disks and damages files; and 10,000 cases of fuzzing. Under ten minutes.
+# Really kills, fills disks and damages files; and 10,000 cases of fuzzing.
 test-faults: install
 	DVIS_DAQ_FUZZ=1 $(BIN)/python -m pytest -m faults tests/faults
 	DVIS_DAQ_FUZZ=1 $(BIN)/python -m pytest tests/unit/test_hostile_input.py tests/unit/checkpoint/test_checkpoint_files.py
