@@ -73,7 +73,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--base-budget",
         type=float,
         metavar="SHARE",
-        help="the same for what the rows start from (1, quick: 0.4)",
+        help="the same for the segmenter (1, quick: 0.4)",
     )
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes at a time")
     parser.add_argument("--rows", nargs="+", metavar="NAME", help="only these rows")

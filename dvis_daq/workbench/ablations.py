@@ -46,10 +46,17 @@ class Table:
     rows: tuple[Row, ...]
 
     def run(self, row: Row, seed: int, *, share: float, base_share: float) -> Run:
-        """The training of a row on the bases of the same seed."""
-        start = None
-        for config in self.bases:
-            start = Run(config, seed, start, base_share)
+        """The training of a row on the bases of the same seed.
+
+        Args:
+            share: of the configured iterations, for the row and for a base that is itself a row
+                of another table, so that one training serves both.
+            base_share: the same for the segmenter.
+        """
+        segmenter, *trackers = self.bases
+        start = Run(segmenter, seed, None, base_share)
+        for config in trackers:
+            start = Run(config, seed, start, share)
         return Run(row.config, seed, start, share)
 
     def choose(self, names: Sequence[str]) -> Table:

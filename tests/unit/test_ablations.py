@@ -54,6 +54,13 @@ def test_every_file_is_a_row_and_every_row_a_file() -> None:
     assert len(FILES) == len(set(FILES))
 
 
+@pytest.mark.parametrize("file", [row for row in FILES if not row.startswith(("A1_1", "A4c"))])
+def test_the_first_stage_is_15_percent_of_the_budget(file: str) -> None:
+    cfg = config(file)
+    first, _ = cfg.MODEL.EDS.STAGES
+    assert first["UNTIL"] == round(0.15 * cfg.SOLVER.MAX_ITER)
+
+
 @pytest.mark.parametrize("key", TABLES)
 def test_a_table_says_all_that_a_run_needs(key: str) -> None:
     table = TABLES[key]

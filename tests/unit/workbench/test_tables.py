@@ -75,7 +75,8 @@ def test_the_tables_of_the_paper():
     shared = [row.config for row in tables["3d"].rows if row.name == "Random"]
     assert shared == [main.rows[-1].config]  # one training serves both tables
     run = tables["A4c"].run(tables["A4c"].rows[0], 7, share=0.5, base_share=1.0)
-    assert [(one.seed, one.share) for one in run.chain()] == [(7, 1.0), (7, 1.0), (7, 0.5)]
+    assert [(one.seed, one.share) for one in run.chain()] == [(7, 1.0), (7, 0.5), (7, 0.5)]
+    assert run.start == main.run(main.rows[-1], 7, share=0.5, base_share=1.0)  # trained once
     assert [one.config.stem for one in run.chain()[:2]] == ["MinVIS", main.rows[-1].config.stem]
 
 
