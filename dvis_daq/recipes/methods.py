@@ -23,7 +23,7 @@ from dvis_daq.recipes.parts import (
     build_static_tracker,
 )
 from dvis_daq.recipes.rules import (
-    daq_objective,
+    daq_rules,
     inference,
     lifecycle,
     loss_weights,
@@ -43,6 +43,7 @@ from dvis_daq.tracker.referring import raw_candidates
 from dvis_daq.tracker.state import EndlessLife
 from dvis_daq.training.objectives import (
     ContrastiveObjective,
+    DAQObjective,
     FrameObjective,
     GenVISDAQObjective,
     GenVISObjective,
@@ -93,7 +94,7 @@ def DVIS_DAQ_online(cfg: CfgNode) -> VideoModel:
         tracker=build_daq_tracker(cfg, segmenter),
         lifecycle=lifecycle(cfg),
         cache=segmented_frames(cfg),
-        objective=daq_objective(cfg),
+        objective=DAQObjective(**daq_rules(cfg)),
         **inference(cfg),
     )
 
@@ -217,7 +218,7 @@ def GenVIS_DAQ(cfg: CfgNode) -> VideoModel:
         cache=segmented_frames(cfg),
         scores=BestScores.start,
         objective=GenVISDAQObjective(
-            daq=daq_objective(cfg), similarity_weight=cfg.MODEL.GENVIS.SIMILARITY_WEIGHT
+            similarity_weight=cfg.MODEL.GENVIS.SIMILARITY_WEIGHT, **daq_rules(cfg)
         ),
         **inference(cfg, confidence=mask_confidence),
     )

@@ -22,7 +22,6 @@ from dvis_daq.training.cache import SegmentedFrames
 from dvis_daq.training.class_memory import TrackContrast
 from dvis_daq.training.losses import LossWeights
 from dvis_daq.training.noise import MIXES, QueryNoise
-from dvis_daq.training.objectives import DAQObjective
 from dvis_daq.training.points import PointSampler
 from dvis_daq.training.simulation import Stage
 
@@ -105,14 +104,14 @@ def stages(cfg: CfgNode) -> list[Stage]:
     return found
 
 
-def daq_objective(cfg: CfgNode) -> DAQObjective:
-    """Teaches a pair of trackers."""
-    return DAQObjective(
-        losses=loss_weights(cfg),
-        points=point_sampler(cfg),
-        stages=stages(cfg),
-        candidate_score=cfg.MODEL.LIFECYCLE.FIRST_SCORE,
-    )
+def daq_rules(cfg: CfgNode) -> dict[str, Any]:
+    """How a pair of trackers is taught, see `DAQObjective`."""
+    return {
+        "losses": loss_weights(cfg),
+        "points": point_sampler(cfg),
+        "stages": stages(cfg),
+        "candidate_score": cfg.MODEL.LIFECYCLE.FIRST_SCORE,
+    }
 
 
 def segmented_frames(cfg: CfgNode) -> SegmentedFrames | None:

@@ -27,7 +27,7 @@ from tests.unit.engine.stand_in import Stream, stand_in_config
 
 OPTIONS = ("MODEL.META_ARCHITECTURE", "certain_stand_in", "SOLVER.IMS_PER_BATCH", 4,
            "SOLVER.ACCUMULATION", 2)  # fmt: skip
-RECIPES = ("MinVIS", "DVIS_DAQ_online")
+RECIPES = ("MinVIS", "DVIS_DAQ_online", "GenVIS", "GenVIS_DAQ")
 
 pytestmark = pytest.mark.skipif(
     torch.cuda.is_available(), reason="with a GPU, launch takes one each"

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import ClassVar
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -17,20 +16,17 @@ from dvis_daq.training.similarity import similarity_item, similarity_loss
 
 
 @dataclass(frozen=True)
-class GenVISDAQObjective:
+class GenVISDAQObjective(DAQObjective):
     """Each frame of a clip has a full set of losses, as in GenVIS; pairs and simulation are DAQ's.
 
     As in GenVIS, frame queries of several decoder layers of the segmenter are tracked, each
     layer's by themselves.
 
     Attributes:
-        daq: teaches rows and tracks, and has the weights, points and stages.
         similarity_weight: of the similarity loss.
     """
 
-    daq: DAQObjective = field(default_factory=DAQObjective)
     similarity_weight: float = 0.5
-    trains: ClassVar[tuple[str, ...]] = ("tracker",)
 
     def __call__(self, model: Parts, clips: Sequence[Clip], iteration: int) -> dict[str, Tensor]:
         """Weighted losses by name, `_clip0` those of the first frame, `slot_` those of tracker 2.
@@ -39,14 +35,14 @@ class GenVISDAQObjective:
             FloatingPointError: a matching cost is not finite.
             ValueError: a clip of one frame, in which tracker 2 has nothing to learn.
         """
-        stage, clips = self.daq.begin(clips, iteration)
+        stage, clips = self.begin(clips, iteration)
         with torch.no_grad():
             segmented = segment_clips(model.segmenter, clips)
         taught: list[list[TaughtFrame]] = []  # of each clip and layer, its frames
         for clip, frames in zip(clips, segmented, strict=True):
             targets = fit_targets(clip.targets, frames)
             for layer in frames.detach().layers():
-                taught.append(list(self.daq.track(model.tracker, layer, targets, stage)))
+                taught.append(list(self.track(model.tracker, layer, targets, stage)))
         losses: dict[str, Tensor] = {}
         for t, of_frame in enumerate(zip(*taught, strict=True)):
             found = self.frame_losses(of_frame)
@@ -55,7 +51,7 @@ class GenVISDAQObjective:
 
     def frame_losses(self, taught: Sequence[TaughtFrame]) -> dict[str, Tensor]:
         """All losses of one frame of several clips and segmenter layers."""
-        how = {"weights": self.daq.losses, "points": self.daq.points}
+        how = {"weights": self.losses, "points": self.points}
         losses = set_loss([said.tracked for said in taught], **how)
         items = [similarity_item(said.step, _shown(said), [said.candidates]) for said in taught]
         losses["loss_sim"] = self.similarity_weight * similarity_loss(items)

@@ -15,7 +15,6 @@ from dvis_daq.training.clip_labels import NO_ROW, assign_rows, clip_costs, no_ro
 from dvis_daq.training.losses import LossWeights
 from dvis_daq.training.objectives import (
     Clip,
-    DAQObjective,
     GenVISDAQObjective,
     GenVISObjective,
 )
@@ -52,7 +51,7 @@ def objective(kind: str, clip_frames: int = 1):
     if kind == "GenVIS":
         return GenVISObjective(clip_frames=clip_frames, points=POINTS)
     stages = (Stage(score=0.0, hide="random", hide_above=1),)
-    return GenVISDAQObjective(DAQObjective(points=POINTS, stages=stages))
+    return GenVISDAQObjective(points=POINTS, stages=stages)
 
 
 def learner(kind: str):
@@ -91,7 +90,7 @@ def test_the_order_of_objects_does_not_matter(kind: str, frames: int) -> None:
     shuffled = Clip(ours.images, ours.targets[torch.tensor([2, 0, 3, 1]), :])
     quiet = objective(kind, frames)
     if kind == "GenVIS_DAQ":
-        quiet = replace(quiet, daq=replace(quiet.daq, stages=(Stage(drop="half"),)))
+        quiet = replace(quiet, stages=(Stage(drop="half"),))
     torch.testing.assert_close(*(quiet(learner(kind), [c], 0) for c in (ours, shuffled)))
 
 
