@@ -69,7 +69,7 @@ class OnlineMode:
             means, best = observed(state.means, done), self._best(state.best, done)
             stop, tracks = state.frame + len(done.frame), done.state
             if stop == last:
-                tracks = limited(tracks, means, self.max_tracks)
+                tracks = limited(tracks, means if best is None else best, self.max_tracks)
             after = replace(
                 state,
                 frame=stop,
@@ -131,9 +131,15 @@ def observed(means: LogitMeans | None, done: TrackedFrame) -> LogitMeans:
     return (means or LogitMeans.start(ids, logits)).add(ids, logits).keep(ids)
 
 
-def limited(tracks: TrackState, means: LogitMeans, most: int | None) -> TrackState:
-    """Ends the tracks with the lowest scores where more than `most` live."""
+def limited(tracks: TrackState, pooled: LogitMeans | BestScores, most: int | None) -> TrackState:
+    """Ends the tracks with the lowest scores where more than `most` live.
+
+    Args:
+        pooled: what the scores of the tracks are made of.
+    """
     if most is None or len(tracks) <= most:
         return tracks
-    best = foreground_score(means.of(tracks.ids)).topk(most).indices
+    found = pooled.of(tracks.ids)
+    scores = found if isinstance(pooled, BestScores) else found.softmax(-1)
+    best = scores[:, :-1].amax(1).topk(most).indices
     return tracks.select(best.sort().values)

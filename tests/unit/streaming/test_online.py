@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,12 @@ import pytest
 import torch
 
 from dvis_daq.streaming import FrameResult, VideoState, read_state, write_state
+from dvis_daq.streaming.online import limited
 from dvis_daq.tasks.vis import RLE, encode, encode_tracks
+from dvis_daq.tracker.appearance import AppearanceMemory
+from dvis_daq.tracker.bank import LogitMeans
+from dvis_daq.tracker.pooling import BestScores
+from dvis_daq.tracker.state import TrackState
 from tests.conftest import ROOT
 from tests.unit.streaming.tiny import NAMES, tiny_frames, tiny_predictor
 
@@ -179,6 +185,21 @@ def test_a_ceiling_of_tracks(daq) -> None:
     assert max(result.state.bytes() for result in results) <= 7 * a_track
     free = list(daq.fork(max_tracks=None).stream(FRAMES))
     assert max(len(result.state.tracks) for result in free) > 9
+
+
+def test_the_ceiling_keeps_the_best_scores_as_they_are_told() -> None:
+    """Of GenVIS those are the best of any frame, not those of the mean logits."""
+    tracks = TrackState.start(torch.zeros(0, 4), torch.zeros(0, 4), window=1)
+    steady_and_once = torch.tensor([[1.0, 0.0], [5.0, 0.0]]), torch.tensor([[1.0, 0.0], [-5.0, 0]])
+    ids = torch.arange(2)
+    appearance = AppearanceMemory.start(torch.zeros(2, 4), 1)
+    tracks = replace(tracks, ids=ids, queries=torch.zeros(2, 4), appearance=appearance, missed=ids)
+    for pooled, kept in ((LogitMeans, 0), (BestScores, 1)):
+        found = pooled.start(ids, steady_and_once[0])
+        for logits in steady_and_once:
+            found = found.add(ids, logits)
+        assert limited(tracks, found, 1).ids.tolist() == [kept]
+        assert limited(tracks, found, 2) is tracks
 
 
 @pytest.mark.parametrize(
