@@ -34,10 +34,10 @@ test-real: install
 	$(BIN)/python -m pip install --quiet --editable ".[real]"
 	DVIS_DAQ_DETECTRON2=real PYTHONPATH="$(D2)" $(BIN)/python -m pytest $(PROCESSES)
 
-# Really kills, fills disks and damages files; and 10,000 cases of fuzzing.
+# Really kills, fills disks and damages files; and 10,000 cases of fuzzing. Two at a time.
+FAULTS := tests/faults tests/unit/test_hostile_input.py tests/unit/checkpoint/test_checkpoint_files.py
 test-faults: install
-	DVIS_DAQ_FUZZ=1 $(BIN)/python -m pytest -m faults tests/faults
-	DVIS_DAQ_FUZZ=1 $(BIN)/python -m pytest tests/unit/test_hostile_input.py tests/unit/checkpoint/test_checkpoint_files.py
+	DVIS_DAQ_FUZZ=1 $(BIN)/python -m pytest -m "not slow" -n 2 --dist worksteal --durations 5 $(FAULTS)
 
 lint: install
 	$(BIN)/ruff check .

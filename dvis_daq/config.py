@@ -8,33 +8,26 @@ paper's words. `get_config` is the one way in for tools, tests and notebooks.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from detectron2.config import CfgNode, get_cfg
 
+from dvis_daq.config_checks import check_values
+from dvis_daq.config_files import ConfigError, read_yaml
 from dvis_daq.official_config import is_official, translate
+
+__all__ = ["ConfigError", "add_dvis_daq_config", "get_config"]
 
 logger = logging.getLogger(__name__)
 
-
-ANCHOR_CHOICES = {
-    "EMERGENCE_FEATURE": ("SegQ", "SegP", "AppF"),
-    "EMERGENCE_USAGE": ("add", "cat", "pos"),
-    "DISAPPEARANCE_QUERY": ("learned", "initial"),
-    "DISAPPEARANCE_POSITION": ("CTQF", "CTQP"),
-    "SOFTMAX": ("k", "q"),
-}
-
-
-_MAX_FILE = 2**20  # bytes
-_MAX_ALIASES = 100
-
-
-class ConfigError(ValueError):
-    """A configuration file or override that cannot be used; the message says what to do."""
+_TYPES = re.compile(
+    r"Type mismatch \(<class '(?:\w+\.)*(\w+)'> vs\. <class '(?:\w+\.)*(\w+)'>\)"
+    r".* for config key: (\S+)",
+    re.DOTALL,
+)
 
 
 def add_dvis_daq_config(cfg: CfgNode) -> None:
@@ -68,7 +61,7 @@ def get_config(file: str | Path | None = None, opts: Sequence[str] = ()) -> CfgN
     cfg = get_cfg()
     add_dvis_daq_config(cfg)
     if file is not None:
-        values = _read_yaml(Path(file))
+        values = read_yaml(Path(file))
         source = str(file)
         if is_official(values):
             try:
@@ -78,65 +71,16 @@ def get_config(file: str | Path | None = None, opts: Sequence[str] = ()) -> CfgN
             logger.info("%s is a released configuration; its keys were translated", file)
         _merge(cfg, values, source)
     _merge_opts(cfg, list(opts))
-    _validate(cfg)
+    check_values(cfg)
     cfg.freeze()
     return cfg
-
-
-def _read_yaml(file: Path) -> dict[str, Any]:
-    if not file.is_file():
-        raise ConfigError(f"{file}: no such configuration file")
-    _check_chain(file, ())
-    try:
-        values = CfgNode.load_yaml_with_base(str(file), allow_unsafe=False)
-    except yaml.YAMLError as error:
-        message = f"{file} (or a file it names in _BASE_) is no safe YAML: {error}"
-        raise ConfigError(message) from None
-    except (AssertionError, OSError, ValueError) as error:
-        raise ConfigError(f"{file}: {error}") from None
-    if not isinstance(values, Mapping):
-        raise ConfigError(f"{file}: expected a mapping of keys, found {type(values).__name__}")
-    return dict(values)
-
-
-def _check_chain(file: Path, before: tuple[Path, ...]) -> None:
-    """Refuses files that would never end or fill the memory: `_BASE_` rings, bombs of aliases.
-
-    What is missing or no YAML is left to the reader, which says so better.
-    """
-    file = file.absolute()
-    if file.resolve() in before:
-        raise ConfigError(f"{file}: _BASE_ leads back to this file; remove it from one of them")
-    if not file.is_file():
-        return
-    if file.stat().st_size > _MAX_FILE:
-        raise ConfigError(f"{file}: larger than {_MAX_FILE} bytes, no configuration file")
-    try:
-        text = file.read_text()
-        aliases = sum(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text))
-        if aliases > _MAX_ALIASES:
-            raise ConfigError(f"{file}: more than {_MAX_ALIASES} YAML aliases; write values out")
-        values = yaml.safe_load(text)
-    except RecursionError:
-        raise ConfigError(f"{file}: nested too deeply for a configuration") from None
-    except (yaml.YAMLError, UnicodeDecodeError, TypeError):
-        return
-    if not isinstance(values, Mapping):
-        raise ConfigError(f"{file}: expected a mapping of keys, found {type(values).__name__}")
-    base = values.get("_BASE_", [])
-    for name in base if isinstance(base, list) else [base]:
-        if not isinstance(name, str) or not name:
-            raise ConfigError(f"{file}: _BASE_ is {base!r:.60}; expected the name of a YAML file")
-        if "://" not in name:
-            _check_chain(file.parent / Path(name).expanduser(), (*before, file.resolve()))
 
 
 def _merge(cfg: CfgNode, values: Mapping[str, Any], source: str) -> None:
     try:
         cfg.merge_from_other_cfg(CfgNode(values))
     except (KeyError, ValueError, AssertionError, TypeError) as error:
-        message = error.args[0] if error.args else error
-        raise ConfigError(f"{source}: {message}") from None
+        raise ConfigError(f"{source}: {_sentence(error)}") from None
 
 
 def _merge_opts(cfg: CfgNode, opts: list[str]) -> None:
@@ -145,58 +89,16 @@ def _merge_opts(cfg: CfgNode, opts: list[str]) -> None:
     try:
         cfg.merge_from_list(opts)
     except (KeyError, ValueError, AssertionError) as error:
-        raise ConfigError(f"override on the command line: {error.args[0]}") from None
+        raise ConfigError(f"override on the command line: {_sentence(error)}") from None
 
 
-def _validate(cfg: CfgNode) -> None:
-    """Refuses values that would otherwise be ignored in silence or fail late."""
-    if cfg.SOLVER.AMP.ENABLED:
-        raise ConfigError("SOLVER.AMP.ENABLED is not read here; set SOLVER.PRECISION bf16 or fp16")
-    _one_of(cfg.MODEL.TASK, "MODEL.TASK", ("vis", "vps", "vss", "vos"))
-    _one_of(cfg.MODEL.SEGMENTER, "MODEL.SEGMENTER", ("mask2former", "encoder_only"))
-    _one_of(cfg.MODEL.REFINER.TRAIN_FUSION, "MODEL.REFINER.TRAIN_FUSION", ("thresholds", "mean"))
-    paddings = ("appearance", "zero", "learned", "none")
-    _one_of(cfg.MODEL.REFINER.TEMPORAL_PADDING, "MODEL.REFINER.TEMPORAL_PADDING", paddings)
-    _one_of(cfg.MODEL.REFINER.SPATIAL_PADDING, "MODEL.REFINER.SPATIAL_PADDING", ("naive", "no"))
-    _one_of(cfg.MODEL.TRACKER.NOISE.MODE, "MODEL.TRACKER.NOISE.MODE", ("none", "rs", "wa", "cc"))
-    for key, choices in ANCHOR_CHOICES.items():
-        _one_of(cfg.MODEL.TRACKER.ANCHORS[key], f"MODEL.TRACKER.ANCHORS.{key}", choices)
-    _one_of(cfg.SOLVER.LR_SCALING, "SOLVER.LR_SCALING", ("none", "linear", "sqrt"))
-    _one_of(cfg.SOLVER.NON_FINITE, "SOLVER.NON_FINITE", ("stop", "skip"))
-    _one_of(cfg.TEST.FIRST_FRAME_MATCH, "TEST.FIRST_FRAME_MATCH", ("iou", "released"))
-    _one_of(cfg.TEST.PRECISION, "TEST.PRECISION", ("float32", "bfloat16", "float16"))
-    if cfg.TEST.PRECISION == "float16" and cfg.MODEL.DEVICE == "cpu":
-        raise ConfigError("TEST.PRECISION float16 needs a GPU; on MODEL.DEVICE cpu use bfloat16")
-    _one_of(cfg.SOLVER.PRECISION, "SOLVER.PRECISION", ("fp32", "bf16", "fp16"))
-    if cfg.SOLVER.CACHE_SEGMENTER:
-        _check_fixed_frames(cfg.INPUT)
-    for key in ("TRAIN", "RATIO"):
-        if cfg.DATASETS[key] is None:  # yacs lets null stand for any value
-            raise ConfigError(f"DATASETS.{key} is null; leave it out, or give ()")
-    if len(cfg.DATASETS.RATIO) not in (0, len(cfg.DATASETS.TRAIN)):
-        raise ConfigError(
-            f"DATASETS.RATIO has {len(cfg.DATASETS.RATIO)} entries for "
-            f"{len(cfg.DATASETS.TRAIN)} data sets in DATASETS.TRAIN; give one each, or none"
-        )
-
-
-def _check_fixed_frames(inputs: CfgNode) -> None:
-    """Raises ConfigError when training frames are changed at random."""
-    changes = {
-        "INPUT.MIN_SIZE_TRAIN": len(inputs.MIN_SIZE_TRAIN) > 1,
-        "INPUT.RANDOM_FLIP": inputs.RANDOM_FLIP != "none",
-        "INPUT.CROP.ENABLED": inputs.CROP.ENABLED,
-        "INPUT.COLOR": any(inputs.COLOR.values()),
-        "INPUT.LSJ.ENABLED": inputs.LSJ.ENABLED,
-    }
-    if any(changes.values()):
-        keys = ", ".join(key for key, changed in changes.items() if changed)
-        raise ConfigError(f"SOLVER.CACHE_SEGMENTER needs frames that never change; look at {keys}")
-
-
-def _one_of(value: str, key: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ConfigError(f"{key} is {value!r}; choose one of {', '.join(choices)}")
+def _sentence(error: Exception) -> str:
+    """What yacs says, in one line; of a wrong type it would print both values."""
+    message = str(error.args[0] if error.args else error)
+    if types := _TYPES.match(message):
+        wanted, given, key = types.groups()
+        return f"{key} is of type {given}; expected {wanted.replace('CfgNode', 'a group of keys')}"
+    return " ".join(message.split())
 
 
 def _add_backbones(cfg: CfgNode) -> None:

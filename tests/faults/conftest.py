@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 HERE = Path(__file__).parent
-TALLY = pytest.StashKey[list[tuple[str, int, int, str]]]()
+ROW = "fault"  # property of a test; such properties reach the summary from other processes, too
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -15,19 +16,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.faults)
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.stash[TALLY] = []
-
-
 @pytest.fixture
-def tally(request: pytest.FixtureRequest) -> Callable[[str, int, int, str], None]:
+def tally(record_property: Callable[[str, object], None]) -> Callable[[str, int, int, str], None]:
     """Notes (fault, tried, survived, what was lost)."""
-    rows = request.config.stash[TALLY]
-    return lambda *row: rows.append(row)
+    return lambda *row: record_property(ROW, row)
 
 
-def pytest_terminal_summary(terminalreporter: object, config: pytest.Config) -> None:
-    if rows := config.stash[TALLY]:
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    reports = terminalreporter.getreports("passed") + terminalreporter.getreports("failed")
+    rows = [row for report in reports if report.when == "call"
+            for name, row in report.user_properties if name == ROW]  # fmt: skip
+    if rows:
         terminalreporter.section("faults")
-        for fault, tried, survived, lost in rows:
-            terminalreporter.line(f"| {fault} | {tried} | {survived} | {lost} |")
+        for row in [("fault", "tried", "survived", "what was lost"), ["---"] * 4, *sorted(rows)]:
+            terminalreporter.line(f"| {' | '.join(map(str, row))} |")

@@ -13,7 +13,8 @@ FILES = [f for f in sorted(PACKAGE.rglob("*.py")) if "_fallback" not in f.parts]
 # A module may import from lower floors, and from its own folder.
 FLOORS = {
     "version": 0, "environment": 0,
-    "structures": 1, "checkpoint": 1, "checkpoint_io": 1, "official_config": 1, "config": 2,
+    "structures": 1, "checkpoint": 1, "checkpoint_io": 1, "official_config": 1,
+    "config_files": 1, "config_checks": 1, "config": 2,
     "metrics": 1, "visualization": 1,
     "layers": 2, "tasks": 2, "tracks": 3, "data": 3, "evaluation": 3,
     "segmenter": 3, "tracker": 3,
@@ -29,8 +30,8 @@ FORBIDDEN = [
     ("tasks", "model"), ("metrics", "model"), ("data", "model"), ("tracker", "data"),
 ]  # fmt: skip
 
-CFG_DOORS = ("recipes/", "config.py", "official_config.py", "data/loader.py", "engine/",
-             "segmenter/timm_backbone.py", "segmenter/swin.py", "segmenter/vit_adapter.py",
+CFG_DOORS = ("recipes/", "config.py", "config_checks.py", "official_config.py",
+             "data/loader.py", "engine/", "segmenter/timm_backbone.py", "segmenter/swin.py", "segmenter/vit_adapter.py",
              "segmenter/encoder_only.py",
              "predictor.py", "workbench/")  # fmt: skip
 

@@ -264,6 +264,7 @@ def _write(path: Path, kind: str) -> None:
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(data=st.data())
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")  # of torch, about a damaged byte
 def test_damaged_bytes_give_our_error_only(
     tmp_path: Path, suffix: str, kind: str, data: st.DataObject
 ) -> None:
