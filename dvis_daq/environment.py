@@ -7,12 +7,15 @@ import inspect
 import logging
 import os
 import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
-__all__ = ["Detectron2Choice", "provide_detectron2", "torchvision_problem"]
+__all__ = ["Detectron2Choice", "provide_detectron2", "quiet_fvcore", "torchvision_problem"]
 
 FALLBACK = Path(__file__).parent / "_fallback"
 VARIABLE = "DVIS_DAQ_DETECTRON2"
@@ -92,8 +95,9 @@ def _unusable() -> str:
     """
     before = set(sys.modules)
     try:
-        for name in ("config", "data", "engine", "evaluation", "checkpoint", "modeling"):
-            importlib.import_module(f"detectron2.{name}")
+        with quiet_fvcore():
+            for name in ("config", "data", "engine", "evaluation", "checkpoint", "modeling"):
+                importlib.import_module(f"detectron2.{name}")
         problem = _missing_capability()
     # torch, numpy and Pillow each break an old or half-built Detectron2 in their own way
     except (ImportError, AttributeError, RuntimeError, OSError) as error:
@@ -103,6 +107,14 @@ def _unusable() -> str:
             if name.partition(".")[0] == "detectron2":
                 del sys.modules[name]
     return problem
+
+
+@contextmanager
+def quiet_fvcore() -> Iterator[None]:
+    """Around an import of fvcore.nn, which compiles losses in a way that torch calls deprecated."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"`torch\.jit\.script` is deprecated", FutureWarning)
+        yield
 
 
 def _missing_capability() -> str:

@@ -18,9 +18,13 @@ from statistics import median
 from typing import Any
 
 import torch
-from fvcore.nn import FlopCountAnalysis
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
+
+from dvis_daq.environment import quiet_fvcore
+
+with quiet_fvcore():
+    from fvcore.nn import FlopCountAnalysis
 
 
 @dataclass(frozen=True)

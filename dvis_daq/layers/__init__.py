@@ -10,9 +10,9 @@ from dvis_daq.layers.attention import (
     Shares,
     shares_of_keys,
     shares_of_queries,
-    xavier_matrices,
 )
 from dvis_daq.layers.deformable_attention import MSDeformableAttention, pixel_centres
+from dvis_daq.layers.initial import c2_xavier_fill, xavier_matrices
 from dvis_daq.layers.mask_head import MaskHead, mask_logits
 from dvis_daq.layers.mask_pooling import mask_pool
 from dvis_daq.layers.points import sample_points, uncertain_points
@@ -30,6 +30,7 @@ __all__ = [
     "SelfAttention",
     "Shares",
     "at_least_float32",
+    "c2_xavier_fill",
     "half_range",
     "inference_autocast",
     "mask_logits",

@@ -15,12 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-
-def xavier_matrices(module: nn.Module) -> None:
-    """Xavier-uniform for every parameter of more than one dimension (spec of the release)."""
-    for parameter in module.parameters():
-        if parameter.dim() > 1:
-            nn.init.xavier_uniform_(parameter)
+from dvis_daq.layers.initial import xavier_matrices
 
 
 class MultiheadAttention(nn.Module):

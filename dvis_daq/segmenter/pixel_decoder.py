@@ -9,13 +9,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
-from fvcore.nn.weight_init import c2_xavier_fill
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dvis_daq.layers import (
     MSDeformableAttention,
     at_least_float32,
+    c2_xavier_fill,
     half_range,
     pixel_centres,
     sine_position_2d,

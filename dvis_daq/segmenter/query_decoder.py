@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-from fvcore.nn.weight_init import c2_xavier_fill
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -17,6 +16,7 @@ from dvis_daq.layers import (
     CrossAttention,
     FeedForward,
     SelfAttention,
+    c2_xavier_fill,
     sine_position_2d,
 )
 from dvis_daq.segmenter.pixel_decoder import PixelFeatures
