@@ -21,6 +21,7 @@ from dvis_daq.config import get_config
 from dvis_daq.data import datasets
 from dvis_daq.data.loader import register_datasets, test_transform
 from dvis_daq.data.transforms import ClipTransform, Plan
+from dvis_daq.engine.host import prepare_host
 from dvis_daq.engine.setup import build_model
 from dvis_daq.streaming import (
     CutRule,
@@ -122,8 +123,7 @@ class VideoPredictor:
         weights = weights or cfg.MODEL.WEIGHTS
         if not weights:
             raise ValueError("no weights: name a checkpoint, or set MODEL.WEIGHTS")
-        if cfg.CPU_THREADS:
-            torch.set_num_threads(cfg.CPU_THREADS)
+        prepare_host(cfg)
         model = build_model(cfg)
         facts = load_weights(model, weights, partial=cfg.MODEL.PARTIAL_WEIGHTS)
         return cls(

@@ -201,8 +201,10 @@ def _bags(corners: Tensor) -> Tensor:
     """(T Q heads, levels * points * 4) of (T, heads, levels, points, 4, Q)."""
     heads = corners.shape[1]
     flat = corners.flatten(1, 4)  # (T, N, Q)
-    # Frame by frame it is the transposing of a matrix, which PyTorch does by blocks.
-    return torch.stack([rows.t().contiguous() for rows in flat]).view(-1, flat.shape[1] // heads)
+    bags = flat.new_empty(flat.mT.shape)
+    for bag, rows in zip(bags, flat, strict=True):
+        bag.copy_(rows.t())  # frame by frame it is a matrix, which PyTorch transposes by blocks
+    return bags.view(-1, flat.shape[1] // heads)
 
 
 def _with_border(value: Tensor, sizes: Sizes) -> Tensor:

@@ -133,7 +133,7 @@ def inference(
     dtype = None if cfg.TEST.MASK_DTYPE == "none" else getattr(torch, cfg.TEST.MASK_DTYPE)
     return {
         "task": task_head(cfg, confidence),
-        "window": max(clip, cfg.TEST.WINDOW // clip * clip),
+        "window": max(clip, _window(cfg) // clip * clip),
         "precision": getattr(torch, cfg.TEST.PRECISION),
         "in_pieces": _in_pieces(cfg) if confidence is None else None,
         "mask_budget": cfg.TEST.MASK_BUDGET * 2**20,
@@ -143,6 +143,10 @@ def inference(
         "prompted": cfg.MODEL.TASK == "vos",
         "trace": cfg.TEST.TRACE,
     }
+
+
+def _window(cfg: CfgNode) -> int:
+    return cfg.TEST.WINDOW or (1 if cfg.MODEL.DEVICE == "cpu" else 5)
 
 
 def _in_pieces(cfg: CfgNode) -> Callable[[FrameSizes], InstancesInPieces] | None:
