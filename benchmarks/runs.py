@@ -23,8 +23,8 @@ from dvis_daq.checkpoint import to_official
 from dvis_daq.config import get_config
 from dvis_daq.data.images import LazyClip
 from dvis_daq.data.transforms import Plan
-from dvis_daq.engine.host import prepare_host
 from dvis_daq.engine.setup import build_model
+from dvis_daq.segmenter.folding import fold_frozen_norms
 from dvis_daq.structures import foreground_score
 from dvis_daq.tracker.state import Lifecycle
 
@@ -89,14 +89,13 @@ def build(run: Run, device: str, rules: dict[str, float]) -> nn.Module:
     torch.set_num_threads(run.threads)
     precision = "float32" if run.system == "literal" else run.system
     opts = ["MODEL.DEVICE", device, "MODEL.WEIGHTS", "", "TEST.PRECISION", precision]
-    cfg = get_config(CONFIG, [*opts, "CPU_THREADS", run.threads])
-    if run.system != "literal":  # which leaves memory and threads as PyTorch has them
-        prepare_host(cfg)
-    model = build_model(cfg).eval()
+    model = build_model(get_config(CONFIG, opts)).eval()
     with torch.no_grad():  # random classes are nearly alike; these can be told apart
         model.tracker.head.class_embed.weight.mul_(8)
         model.segmenter.sem_seg_head.predictor.class_embed.weight.mul_(8)
     model.lifecycle = replace(model.lifecycle, **rules)
+    if run.system != "literal":
+        fold_frozen_norms(model, dtype=getattr(torch, precision))
     return model
 
 

@@ -275,9 +275,6 @@ def _add_training(cfg: CfgNode) -> None:
     # 480 x 854 pixels takes 18 MiB. Files of other weights are left alone.
     solver.CACHE_FOLDER = ""
     cfg.CPU_THREADS = 0  # torch threads a process; 0 leaves torch's choice
-    # On MODEL.DEVICE cpu: memory that was freed stays with the process (glibc), which is a fifth
-    # faster. False gives it back.
-    cfg.CPU_KEEP_MEMORY = True
     cfg.SEED = 42
 
 
@@ -336,7 +333,7 @@ def _add_test(cfg: CfgNode) -> None:
     # Figure by which model_best.pth is kept, e.g. "segm/AP"; "": the first of the first data set.
     cfg.TEST.BEST = ""
     # Frames that pass the segmenter at once; 0: 5 on a GPU, and 1 on a CPU, where more take memory
-    # and no less time.
+    # and more time (docs/benchmarks.md).
     cfg.TEST.WINDOW = 0
     # float32 | bfloat16 | float16 (GPU only): of the segmenter; trackers stay in float32
     cfg.TEST.PRECISION = "float32"

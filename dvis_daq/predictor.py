@@ -16,13 +16,11 @@ from detectron2.config import CfgNode
 from torch import Tensor, nn
 
 import dvis_daq.recipes  # noqa: F401  registers the methods
-from dvis_daq.checkpoint import load_weights
 from dvis_daq.config import get_config
 from dvis_daq.data import datasets
 from dvis_daq.data.loader import register_datasets, test_transform
 from dvis_daq.data.transforms import ClipTransform, Plan
-from dvis_daq.engine.host import prepare_host
-from dvis_daq.engine.setup import build_model
+from dvis_daq.engine.trained import trained_model
 from dvis_daq.streaming import (
     CutRule,
     FrameResult,
@@ -119,13 +117,13 @@ class VideoPredictor:
         Raises:
             ValueError: something is missing or does not fit; the message says what to do.
         """
-        cfg = get_config(config_file, opts)
-        weights = weights or cfg.MODEL.WEIGHTS
-        if not weights:
+        named = [] if weights is None else ["MODEL.WEIGHTS", str(weights)]
+        cfg = get_config(config_file, [*opts, *named])
+        if not cfg.MODEL.WEIGHTS:
             raise ValueError("no weights: name a checkpoint, or set MODEL.WEIGHTS")
-        prepare_host(cfg)
-        model = build_model(cfg)
-        facts = load_weights(model, weights, partial=cfg.MODEL.PARTIAL_WEIGHTS)
+        if cfg.CPU_THREADS:
+            torch.set_num_threads(cfg.CPU_THREADS)
+        model, facts = trained_model(cfg)
         return cls(
             model,
             transform=test_transform(cfg),

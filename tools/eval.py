@@ -209,17 +209,16 @@ def deliver(options: argparse.Namespace, files: ResultFiles) -> bool:
 def infer(options: argparse.Namespace) -> None:
     """One process of the run: writes results.json of each data set."""
     import dvis_daq.recipes  # noqa: F401  registers the methods
-    from dvis_daq.checkpoint import load_weights
     from dvis_daq.config import ConfigError, get_config
     from dvis_daq.engine.evaluate import evaluate
-    from dvis_daq.engine.setup import build_model, setup
+    from dvis_daq.engine.setup import setup
+    from dvis_daq.engine.trained import trained_model
 
     cfg = get_config(options.config_file, options.opts)
     if not cfg.MODEL.WEIGHTS:
         raise ConfigError("there are no weights to evaluate; give --weights")
     setup(cfg, options)
-    model = build_model(cfg)
-    load_weights(model, cfg.MODEL.WEIGHTS, partial=cfg.MODEL.PARTIAL_WEIGHTS)
+    model, _ = trained_model(cfg)
     evaluate(cfg, model)
 
 

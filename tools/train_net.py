@@ -19,7 +19,6 @@ from detectron2.engine import default_argument_parser
 from detectron2.utils import comm
 
 import dvis_daq.recipes  # noqa: F401  registers the methods
-from dvis_daq.checkpoint import load_weights
 from dvis_daq.config import ConfigError, get_config
 from dvis_daq.engine.dry_run import dry_run
 from dvis_daq.engine.errors import Interrupted, TrainingError
@@ -28,7 +27,8 @@ from dvis_daq.engine.export import export_weights
 from dvis_daq.engine.launch import check_processes, restarted, run
 from dvis_daq.engine.manifest import with_seed
 from dvis_daq.engine.replay import replay
-from dvis_daq.engine.setup import build_model, one_line_errors, setup
+from dvis_daq.engine.setup import one_line_errors, setup
+from dvis_daq.engine.trained import trained_model
 from dvis_daq.engine.trainer import Trainer
 
 EXAMPLES = """
@@ -83,8 +83,7 @@ def evaluate_weights(cfg: CfgNode, *, trust: bool = False) -> None:
     """Figures of MODEL.WEIGHTS on DATASETS.TEST."""
     if not cfg.MODEL.WEIGHTS:
         raise ConfigError("MODEL.WEIGHTS is empty; --eval-only needs the weights to evaluate")
-    model = build_model(cfg)
-    load_weights(model, cfg.MODEL.WEIGHTS, partial=cfg.MODEL.PARTIAL_WEIGHTS, trust=trust)
+    model, _ = trained_model(cfg, trust=trust)
     evaluate(cfg, model)
 
 

@@ -26,10 +26,10 @@ import dvis_daq  # noqa: F401, I001  makes detectron2 importable
 from detectron2.utils import comm
 
 import dvis_daq.recipes  # noqa: F401  registers the methods
-from dvis_daq.checkpoint import load_weights
 from dvis_daq.config import ConfigError, get_config
 from dvis_daq.engine.launch import run
-from dvis_daq.engine.setup import build_model, one_line_errors, setup
+from dvis_daq.engine.setup import one_line_errors, setup
+from dvis_daq.engine.trained import trained_model
 from dvis_daq.engine.transitions import measure_transitions
 from dvis_daq.evaluation.report import write_json
 from dvis_daq.evaluation.transitions import DEFINITION, text
@@ -64,8 +64,7 @@ def measure(options: argparse.Namespace) -> None:
     if not cfg.MODEL.WEIGHTS:
         raise ConfigError("there are no weights to measure; give --weights")
     setup(cfg, options)
-    model = build_model(cfg)
-    load_weights(model, cfg.MODEL.WEIGHTS, partial=cfg.MODEL.PARTIAL_WEIGHTS)
+    model, _ = trained_model(cfg)
     figures = {name: measure_transitions(cfg, model, name) for name in cfg.DATASETS.TEST}
     if not comm.is_main_process():
         return

@@ -18,19 +18,19 @@ from detectron2.utils.logger import setup_logger
 from torch import nn
 
 from dvis_daq.config import ConfigError
-from dvis_daq.engine.host import prepare_host
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def setup(cfg: CfgNode, args: argparse.Namespace) -> None:
-    """Opens `log.txt`, writes `config.yaml` into OUTPUT_DIR, seeds, prepares the host.
+    """Opens `log.txt`, writes `config.yaml` into OUTPUT_DIR, seeds, sets the threads.
 
     Args:
         cfg: the whole configuration.
         args: the command line, which is logged.
     """
-    prepare_host(cfg)
+    if cfg.CPU_THREADS > 0:
+        torch.set_num_threads(cfg.CPU_THREADS)
     default_setup(cfg, args)
     setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="dvis_daq")
 

@@ -12,11 +12,11 @@ from detectron2.config import CfgNode
 from detectron2.evaluation import DatasetEvaluator, inference_on_dataset
 
 import dvis_daq.recipes  # noqa: F401  registers the methods
-from dvis_daq.checkpoint import load_weights
 from dvis_daq.config import ConfigError, get_config
 from dvis_daq.data.loader import build_test_loader
 from dvis_daq.engine.evaluate import build_evaluator
-from dvis_daq.engine.setup import build_model, setup
+from dvis_daq.engine.setup import setup
+from dvis_daq.engine.trained import trained_model
 from dvis_daq.variants import Variants
 from dvis_daq.workbench.tables import FIGURES, cell, figures_of, markdown
 
@@ -81,7 +81,7 @@ def infer(options: argparse.Namespace) -> None:
         raise ConfigError("there are no weights to evaluate; give --weights")
     setup(base, options)
     made = list(configs(options).values())
-    model = Variants([_model(cfg) for cfg in made])
+    model = Variants([trained_model(cfg)[0] for cfg in made])
     for name in base.DATASETS.TEST:
         evaluator = SplitEvaluator([build_evaluator(cfg, name) for cfg in made])
         inference_on_dataset(model, build_test_loader(base, name), evaluator)
@@ -117,9 +117,3 @@ def as_markdown(figures: Mapping[str, Mapping[str, Any]]) -> str:
         columns = figures_of([found])
         rows.append([name, *(cell(columns[column]) for column in FIGURES)])
     return markdown(["setting", *FIGURES], rows)
-
-
-def _model(cfg: CfgNode) -> Any:
-    model = build_model(cfg)
-    load_weights(model, cfg.MODEL.WEIGHTS, partial=cfg.MODEL.PARTIAL_WEIGHTS)
-    return model

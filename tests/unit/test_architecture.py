@@ -46,7 +46,7 @@ DETECTRON2 = {
     "detectron2.checkpoint": {"DetectionCheckpointer"},
     "detectron2.modeling": {"META_ARCH_REGISTRY", "BACKBONE_REGISTRY", "Backbone",
                             "build_backbone", "build_model"},
-    "detectron2.layers": {"ShapeSpec"},
+    "detectron2.layers": {"ShapeSpec", "FrozenBatchNorm2d"},
     "detectron2.structures": {"ImageList"},
     "detectron2.utils": {"comm"},
     "detectron2.utils.events": {"get_event_storage", "EventStorage", "CommonMetricPrinter",

@@ -1,0 +1,36 @@
+"""A model that is run, not trained: built, loaded, and made faster where nothing is lost."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from detectron2.config import CfgNode
+from torch import nn
+
+from dvis_daq.checkpoint import load_weights
+from dvis_daq.engine.setup import build_model
+from dvis_daq.segmenter.folding import fold_frozen_norms
+
+
+def trained_model(cfg: CfgNode, *, trust: bool = False) -> tuple[nn.Module, dict[str, Any]]:
+    """The model of MODEL.WEIGHTS, in evaluation mode.
+
+    Frozen normalisation is folded into the convolutions (`segmenter.folding`), so its state is
+    no checkpoint.
+
+    Args:
+        cfg: the whole configuration.
+        trust: see `read_checkpoint`.
+
+    Returns:
+        The model, and what else the file holds.
+
+    Raises:
+        ValueError: there is no such recipe or device, or the file does not fit the model.
+        FileNotFoundError: there is no such file.
+    """
+    model = build_model(cfg)
+    content = load_weights(model, cfg.MODEL.WEIGHTS, partial=cfg.MODEL.PARTIAL_WEIGHTS, trust=trust)
+    fold_frozen_norms(model, dtype=getattr(torch, cfg.TEST.PRECISION))
+    return model.eval(), content
