@@ -125,9 +125,8 @@ class MSDeformableAttention(nn.Module):
 
 def _rows(weight: Tensor, bias: Tensor, query: Tensor) -> Tensor:
     """(T, N, Q) linear function of queries (T, Q, C): weight (N, C), bias (N, Q) or (N, 1)."""
-    frames, queries = query.shape[:2]
-    bias = bias.expand(frames, len(weight), queries)
-    return torch.baddbmm(bias, weight.expand(frames, -1, -1), query.mT)
+    # on a CPU the product of rows is faster, with the transposing after it, than that of columns
+    return F.linear(query, weight).mT.contiguous().add_(bias)
 
 
 def pixel_centres(sizes: Sizes, like: Tensor) -> Tensor:
