@@ -131,6 +131,13 @@ def _add_running(parser: argparse.ArgumentParser) -> None:
         help="of them, shared with the next window (default 10)",
     )
     add("--restart", action="store_true", help="forget a half-done job in OUTPUT")
+    add(
+        "--save-every",
+        type=float,
+        default=20.0,
+        metavar="SECONDS",
+        help="a job that is killed loses no more than this (default 20)",
+    )
 
 
 def job_of(options: argparse.Namespace) -> Job:
@@ -154,6 +161,7 @@ def job_of(options: argparse.Namespace) -> Job:
         batch=options.batch,
         identity=_identity(options),
         restart=options.restart,
+        save_every=options.save_every,
     )
 
 

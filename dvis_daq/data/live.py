@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,7 +11,9 @@ from urllib.parse import urlsplit, urlunsplit
 import av
 import numpy as np
 
-from dvis_daq.data.decoding import BrokenFrame, decoded
+from dvis_daq.data.decoding import BrokenFrame, decoded, reason_of
+
+logger = logging.getLogger(__name__)
 
 TIMEOUT = (10.0, 10.0)  # seconds to open a stream, and to wait for a packet of it
 
@@ -45,6 +48,8 @@ class LiveStream:
     def attempts(self) -> Iterator[np.ndarray | BrokenFrame]:
         """Frames as they come, and in place of a lost one what became of it.
 
+        A connection that drops ends them, with a warning.
+
         Raises:
             ValueError: the stream cannot be opened, or has no video.
         """
@@ -53,12 +58,15 @@ class LiveStream:
                 self.url, format=self.format, options=_options(self.url), timeout=TIMEOUT
             )
         except (av.FFmpegError, OSError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise ValueError(f"{self.name}: cannot be opened ({reason})") from error
+            raise ValueError(f"{self.name}: cannot be opened ({reason_of(error)})") from error
         with container:
             if not container.streams.video:
                 raise ValueError(f"{self.name}: has no video stream")
-            yield from decoded(container)
+            for count, frame in enumerate(decoded(container)):
+                if isinstance(frame, BrokenFrame) and frame.last:
+                    logger.warning("%s: ends after %d frames, %s", self.name, count, frame.reason)
+                    return
+                yield frame
 
 
 def camera(index: int) -> LiveStream:

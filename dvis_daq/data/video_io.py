@@ -17,12 +17,13 @@ from typing import Protocol
 import av
 import numpy as np
 
-from dvis_daq.data.decoding import BrokenFrame, decoded
+from dvis_daq.data.decoding import BrokenFrame, decoded, reason_of
 from dvis_daq.data.files import natural_order
 from dvis_daq.data.images import read_image
 from dvis_daq.data.live import camera, network_stream
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+MP4_SUFFIXES = (".mp4", ".m4v", ".mov")
 
 
 class FrameSource(Protocol):
@@ -154,7 +155,7 @@ class VideoFile:
         try:
             return av.open(os.fspath(self.path))
         except av.FFmpegError as error:
-            raise ValueError(f"{self.path}: is no readable video ({error.strerror})") from error
+            raise ValueError(f"{self.path}: is no readable video ({reason_of(error)})") from error
 
 
 def _whole(frame: np.ndarray | BrokenFrame, place: str) -> np.ndarray:
@@ -186,7 +187,9 @@ class VideoWriter:
     def __enter__(self) -> VideoWriter:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            self._container = av.open(os.fspath(self._part), "w")
+            # the index first, so that a browser can play it while it is being loaded
+            index = {"movflags": "+faststart"} if self.path.suffix in MP4_SUFFIXES else {}
+            self._container = av.open(os.fspath(self._part), "w", container_options=index)
         except (av.FFmpegError, ValueError) as error:
             raise ValueError(f"{self.path}: cannot be written as a video ({error})") from error
         return self

@@ -95,6 +95,7 @@ class Journal:
     def remove(self) -> None:
         """The job is done."""
         self.close()
+        self.state_file.unlink(missing_ok=True)  # first: without it, nothing goes on from the rest
         shutil.rmtree(self.folder)
 
 

@@ -48,6 +48,7 @@ class Job:
         batch: frames that pass the segmenter at once.
         identity: what else tells this job from another one in the same folder.
         restart: forget a half-done job.
+        save_every: seconds between two states on disk; what came after the last one is done again.
 
     Raises:
         ValueError: an overlay or a format that is not known.
@@ -66,6 +67,7 @@ class Job:
     batch: int = 1
     identity: dict[str, Any] = field(default_factory=dict)
     restart: bool = False
+    save_every: float = 20.0
 
     def __post_init__(self) -> None:
         for kind, names, known in (
@@ -150,6 +152,7 @@ def _segment(
             predictor,
             source,
             journal,
+            save_every=job.save_every,
             cut=job.cut,
             limit=job.max_frames,
             batch=job.batch,

@@ -30,20 +30,20 @@ class Segmenting:
         predictor: of any task.
         source: of the frames.
         journal: is told everything.
+        save_every: seconds between two states on disk.
         cut: where shots begin; None: nowhere.
         limit: frames at most.
         batch: frames that pass the segmenter at once.
-        save_every: seconds between two states on disk.
         watch: is shown each result with its frame, as soon as it is there.
     """
 
     predictor: VideoPredictor
     source: FrameSource
     journal: Journal
+    save_every: float
     cut: CutRule | None = None
     limit: int | None = None
     batch: int = 1
-    save_every: float = 20.0
     watch: Watch | None = None
     _kept: dict[int, np.ndarray] = field(default_factory=dict)
 

@@ -19,6 +19,7 @@ from dvis_daq.predictor import VideoPredictor
 from dvis_daq.tracks import VideoTracks, read_tracks
 from tests.conftest import ROOT
 from tests.tools.scripts import load_script
+from tests.unit.data.loopback import http, reset, served
 from tests.unit.streaming.tiny import tiny_frames, tiny_predictor
 
 demo = load_script("tools/demo.py")
@@ -212,6 +213,24 @@ def test_a_live_source_is_drawn_while_it_runs(tmp_path: Path, use, monkeypatch) 
     assert open_frames(tmp_path / "out" / "overlay.mp4").length == 8
 
 
+def test_a_dropped_connection_keeps_what_came(
+    tmp_path: Path, use, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    with VideoWriter(tmp_path / "clip.ts", fps=5) as writer:
+        for frame in FRAMES:
+            writer.write(frame)
+    data = (tmp_path / "clip.ts").read_bytes()
+    folder = tmp_path / "out"
+    with served(http(data, length=len(data) + 1000, end=reset)) as port:
+        url = f"http://me:secret@127.0.0.1:{port}/clip.ts"
+        demo.main(["--config-file", "x.yaml", "--input", url, "--output", str(folder)])
+    (warning,) = caplog.messages
+    assert "/clip.ts: ends after 8 frames, cannot be read on (Connection reset" in warning
+    assert capsys.readouterr().out.startswith("8 frames, ") and "secret" not in warning
+    assert "secret" not in (folder / "tracks.json").read_text()
+    assert open_frames(folder / "overlay.mp4").length == 8 and not (folder / ".job").exists()
+
+
 @pytest.mark.parametrize("task", ["vps", "vss"])
 def test_panoptic_and_semantic(clip: Path, use, task: str) -> None:
     use(tiny_predictor("DVIS_online", *(VPS if task == "vps" else ("MODEL.TASK", "vss"))))
@@ -240,6 +259,7 @@ def _area(rle: dict) -> int:
         (["--cuts", "0"], "a cut lies before frame 1"),
         (["--window", "4", "--window-overlap", "4"], "an overlap of 4 frames does not fit"),
         (["--input", "nowhere.mp4"], "nowhere.mp4: no such folder, video file or glob"),
+        (["--input", "63"], "camera 63: cannot be opened"),
         (["--input", "rtsp://u:secret@localhost:1/x"], "rtsp://localhost:1/x: cannot be opened"),
     ],
 )
