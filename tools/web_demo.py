@@ -22,6 +22,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,8 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # runs from a plain checkout
 
 import dvis_daq  # noqa: F401  makes detectron2 importable
+from dvis_daq.data.video_io import VideoFile
+from dvis_daq.demo.journal import frames_done
 from dvis_daq.report import ClipView, clip_data, render
 from dvis_daq.report.sources import frames_of
 from dvis_daq.tracks import VideoTracks, read_tracks
@@ -38,6 +41,9 @@ from dvis_daq.visualization import DEFAULT_PARTS, PARTS
 
 SUFFIXES = (".mp4", ".mov", ".m4v", ".webm", ".mkv", ".avi")
 REPORT_BYTES = 24_000_000
+POLL = 0.3  # seconds between two looks at a job
+
+Told = Callable[[int, int], None]
 
 
 class RefusedError(Exception):
@@ -143,19 +149,48 @@ def checked_upload(upload: str | os.PathLike[str], folder: Path, limit: int) -> 
     return path
 
 
-def run_demo(command: Sequence[str], seconds: float) -> None:
+def _nothing(done: int, total: int) -> None:
+    """For those who do not want to be told."""
+
+
+def _length(clip: Path) -> int | None:
+    """Frames of a clip, None if its header does not say.
+
+    Raises:
+        RefusedError: it cannot be opened.
+    """
+    try:
+        return VideoFile(clip).length
+    except ValueError:
+        raise RefusedError("This video cannot be opened; convert it to MP4.") from None
+
+
+def run_demo(command: Sequence[str], seconds: float, watch: Callable[[], None]) -> None:
     """Runs tools/demo.py.
+
+    Args:
+        command: program and arguments.
+        seconds: that it may take.
+        watch: called now and then while it works.
 
     Raises:
         RefusedError: it fails, or takes too long.
     """
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
-    except subprocess.TimeoutExpired:
-        raise RefusedError(f"This clip takes more than {seconds / 60:g} minutes.") from None
-    if done.returncode:
-        lines = done.stderr.strip().splitlines() or ["error: the demo failed without a word"]
-        print(done.stderr, file=sys.stderr)  # the whole story is for the host
+    stop = time.monotonic() + seconds
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) as process:
+        while process.returncode is None:
+            try:
+                _, told = process.communicate(timeout=POLL)
+            except subprocess.TimeoutExpired:
+                if time.monotonic() > stop:
+                    process.kill()
+                    text = f"This clip takes more than {seconds / 60:g} minutes."
+                    raise RefusedError(text) from None
+                watch()
+    if process.returncode:
+        lines = told.strip().splitlines() or ["error: the demo failed without a word"]
+        print(told, file=sys.stderr)  # the whole story is for the host
         raise RefusedError(lines[-1].removeprefix("error: "))
 
 
@@ -175,8 +210,17 @@ class Workshop:
     folder: Path
     opts: Sequence[str] = ()
 
-    def segment(self, upload: str, model: str, score: float, parts: Sequence[str]) -> Results:
+    def segment(
+        self, upload: str, model: str, score: float, parts: Sequence[str], told: Told = _nothing
+    ) -> Results:
         """Segments and tracks an uploaded clip.
+
+        Args:
+            upload: where the clip lies.
+            model: name of a choice.
+            score: least score of a track, 0..1.
+            parts: what to draw.
+            told: the number of frames that are segmented, now and then, and how many there are.
 
         Raises:
             RefusedError: with a text for the visitor.
@@ -186,12 +230,14 @@ class Workshop:
         clip = checked_upload(upload, self.folder, self.limits.bytes)
         output = Path(tempfile.mkdtemp(prefix="result-", dir=self.folder))
         chosen = self.models[model]
+        total = min(_length(clip) or self.limits.frames, self.limits.frames)
         run_demo(
             [sys.executable, str(ROOT / "tools" / "demo.py")]
             + ["--config-file", str(chosen.config), "--weights", str(chosen.weights)]
             + ["--input", str(clip), "--output", str(output), "--score", f"{float(score):.3f}"]
             + ["--draw", ",".join(parts), "--max-frames", str(self.limits.frames), *self.opts],
             self.limits.seconds,
+            lambda: told(frames_done(output / ".job"), total),
         )
         tracks = read_tracks(output / "tracks.json").select(score=float(score))
         view = ClipView(tracks, frames_of(tracks, str(clip)))
@@ -229,7 +275,7 @@ def build_page(workshop: Workshop) -> Any:
                 parts = gr.CheckboxGroup(list(PARTS), value=list(DEFAULT_PARTS), label="Draw")
                 start = gr.Button("Segment", variant="primary", elem_id="start")
             with gr.Column(scale=3):
-                overlay = gr.Video(label="Overlay", interactive=False, elem_id="overlay")
+                overlay = gr.Video(show_label=False, interactive=False, elem_id="overlay")
                 told = gr.Markdown(elem_id="told")
                 files = gr.File(label="Results", file_count="multiple", interactive=False)
         start.click(
@@ -247,10 +293,18 @@ def _answer(workshop: Workshop) -> Callable[..., tuple[str, str, list[str]]]:
     import gradio as gr
 
     def answer(
-        upload: str | None, model: str, score: float, parts: list[str]
+        upload: str | None,
+        model: str,
+        score: float,
+        parts: list[str],
+        progress=gr.Progress(),  # noqa: B008  how Gradio hands it over
     ) -> tuple[str, str, list[str]]:
+        def told(done: int, total: int) -> None:
+            step = "Segmenting" if done else "Starting"
+            progress((done, total), desc="Drawing" if done >= total else step, unit="frames")
+
         try:
-            made = workshop.segment(upload or "", model, score, parts)
+            made = workshop.segment(upload or "", model, score, parts, told)
         except (RefusedError, ValueError) as error:
             raise gr.Error(str(error)) from None
         downloads = [str(path) for path in (made.report, made.tracks, made.overlay)]

@@ -12,11 +12,13 @@ import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, TextIO, TypedDict
 
 from dvis_daq.checkpoint import write_atomically
 from dvis_daq.streaming import FrameResult, VideoState, write_state
 from dvis_daq.tasks.vis import RLE
+
+LINES = "journal.jsonl"
 
 
 @dataclass(frozen=True)
@@ -54,11 +56,11 @@ class Journal:
 
     def __init__(self, folder: Path, job: Mapping[str, Any]) -> None:
         self.folder = folder
-        self.lines_file = folder / "journal.jsonl"
+        self.lines_file = folder / LINES
         self.state_file = folder / "state.safetensors"
         folder.mkdir(parents=True, exist_ok=True)
         _claim(folder / "job.json", job)
-        self._file = open(self.lines_file, "a", encoding="ascii")  # noqa: SIM115  closed below
+        self._file = self._opened()
 
     def add(self, line: Line) -> None:
         self._file.write(json.dumps(line) + "\n")
@@ -80,7 +82,7 @@ class Journal:
         with open(self.lines_file, encoding="ascii") as old:
             kept = [text for text in old if _is_done(text, state)]
         write_atomically(self.lines_file, lambda file: file.write("".join(kept).encode("ascii")))
-        self._file = open(self.lines_file, "a", encoding="ascii")  # noqa: SIM115
+        self._file = self._opened()
 
     def lines(self) -> Iterator[Line]:
         """All that was written, one frame at a time."""
@@ -88,6 +90,10 @@ class Journal:
         with open(self.lines_file, encoding="ascii") as file:
             for text in file:
                 yield json.loads(text)
+
+    def _opened(self) -> TextIO:
+        """By lines, so that `frames_done` sees them."""
+        return open(self.lines_file, "a", encoding="ascii", buffering=1)
 
     def close(self) -> None:
         self._file.close()
@@ -97,6 +103,15 @@ class Journal:
         self.close()
         self.state_file.unlink(missing_ok=True)  # first: without it, nothing goes on from the rest
         shutil.rmtree(self.folder)
+
+
+def frames_done(folder: Path) -> int:
+    """Frames that a job has written so far, for those who watch it; 0 before and after it."""
+    try:
+        lines = (folder / LINES).read_bytes().splitlines()
+    except FileNotFoundError:
+        return 0
+    return sum(b'"rows"' in line or b'"skipped"' in line for line in lines)
 
 
 def rows_of(line: Line) -> list[Row]:

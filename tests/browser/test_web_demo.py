@@ -1,23 +1,33 @@
-"""The web demo in headless Chromium, and what a hostile client gets. The model is a stub."""
+"""The web demo in headless Chromium, and what a hostile client gets.
+
+The model is a stub, but in one test, where the program runs as a user starts it.
+"""
 
 from __future__ import annotations
 
 import json
+import os
+import re
 import socket
+import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from dvis_daq.checkpoint import write_weights
 from dvis_daq.data.video_io import VideoWriter
 from dvis_daq.tracks import write_tracks
 from tests.browser.chromium import chromium, console
+from tests.conftest import ROOT
 from tests.tools.scripts import load_script
 from tests.unit.report.scene import content, pictures
+from tests.unit.streaming.tiny import SIZES, tiny_frames, tiny_predictor
 
 pytest.importorskip("gradio", reason="pip install '.[web]'")
 web = load_script("tools/web_demo.py")
@@ -25,7 +35,7 @@ web = load_script("tools/web_demo.py")
 COMMANDS: list[list[str]] = []
 
 
-def stub_demo(command: Sequence[str], seconds: float) -> None:
+def stub_demo(command: Sequence[str], seconds: float, watch: Callable[[], None]) -> None:
     """What tools/demo.py would write."""
     COMMANDS.append(list(command))
     output = Path(command[command.index("--output") + 1])
@@ -50,35 +60,53 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     model = web.Model(Path("a.yaml"), Path("a.safetensors"))
     limits = web.Limits(bytes=100_000, frames=50, seconds=60)
     page = web.build_page(web.Workshop({"tiny": model, "other": model}, limits, folder))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    arguments = ["--model", "tiny", "a", "b", "--port", str(port), "--max-mb", "0.1"]
+    arguments = ["--model", "tiny", "a", "b", "--port", str(free_port()), "--max-mb", "0.1"]
     yield web.launch(page, web.parse_arguments(arguments), block=False)
     page.close()
     patch.undo()
 
 
-@pytest.mark.slow  # the page alone takes half a minute on a busy machine
-def test_upload_choose_watch_download(server: str, tmp_path: Path) -> None:
+def upload_and_segment(browser: Any, address: str, path: Path, seen: Callable[[str], Any]) -> None:
+    """As a visitor does it, until the results are there.
+
+    Args:
+        browser: a driver.
+        address: of the page.
+        path: of the clip.
+        seen: told the text of the page again and again, while the clip is worked on.
+    """
     from selenium.webdriver.support.ui import WebDriverWait
 
+    wait = WebDriverWait(browser, 240, poll_frequency=0.2)
+    browser.get(address)
+    wait.until(settled)
+    browser.find_element("css selector", "input[type=file]").send_keys(str(path))
+    wait.until(lambda b: b.find_elements("css selector", f"a[download='{path.name}']"))
+    browser.find_element("id", "start").click()
+
+    def told(browser: Any) -> bool:
+        seen(browser.find_element("css selector", "body").text)
+        return "objects" in browser.find_element("id", "told").text
+
+    wait.until(told)
+    video = wait.until(lambda b: b.find_element("css selector", "#overlay video"))
+    wait.until(lambda b: b.execute_script("return arguments[0].readyState", video) >= 2)
+
+
+def downloads(browser: Any, address: str) -> dict[str, bytes]:
+    """What the links of the page lead to, by file name."""
+    links = [a.get_attribute("href") for a in browser.find_elements("css selector", "a[download]")]
+    return {link.rsplit("/", 1)[1]: get(link) for link in links if link.startswith(address)}
+
+
+@pytest.mark.slow  # the page alone takes half a minute on a busy machine
+def test_upload_choose_watch_download(server: str, tmp_path: Path) -> None:
     path = clip(tmp_path / "clip.mp4")
     COMMANDS.clear()
     with chromium() as browser:
-        wait = WebDriverWait(browser, 60, poll_frequency=0.5)
-        browser.get(server)
-        wait.until(settled)
-        browser.find_element("css selector", "input[type=file]").send_keys(str(path))
-        wait.until(lambda b: b.find_elements("css selector", "a[download='clip.mp4']"))
-        browser.find_element("id", "start").click()
-        wait.until(lambda b: "3 objects" in b.find_element("id", "told").text)
-        video = wait.until(lambda b: b.find_element("css selector", "#overlay video"))
-        wait.until(lambda b: b.execute_script("return arguments[0].readyState", video) >= 2)
-        links = [
-            a.get_attribute("href") for a in browser.find_elements("css selector", "a[download]")
-        ]
-        fetched = {link.rsplit("/", 1)[1]: get(link) for link in links if link.startswith(server)}
+        upload_and_segment(browser, server, path, lambda text: None)
+        assert "3 objects" in browser.find_element("id", "told").text
+        fetched = downloads(browser, server)
         loaded = browser.execute_script(
             "return performance.getEntriesByType('resource').map((r) => r.name)"
         )
@@ -91,6 +119,53 @@ def test_upload_choose_watch_download(server: str, tmp_path: Path) -> None:
     (command,) = COMMANDS
     assert command[command.index("--weights") + 1] == "a.safetensors"
     assert command[command.index("--max-frames") + 1] == "50"
+
+
+@pytest.mark.slow
+def test_a_real_model_from_the_command_line(tmp_path: Path) -> None:
+    """Random weights; progress is shown, and what can be downloaded is what the demo writes."""
+    weights, address = tmp_path / "model.safetensors", f"http://127.0.0.1:{free_port()}/"
+    write_weights(weights, tiny_predictor("DVIS_DAQ_online").model.float().state_dict())
+    with VideoWriter(tmp_path / "street.mp4", fps=5) as writer:
+        for frame in tiny_frames(60):
+            writer.write(frame)
+    config = str(ROOT / "configs" / "synthetic" / "DVIS_DAQ_online.yaml")
+    program = [sys.executable, str(ROOT / "tools" / "web_demo.py"), "--model", "tiny", config,
+               str(weights), "--port", address.strip("/").rpartition(":")[2], "--max-frames", "50",
+               "--opts", *SIZES, "INPUT.MIN_SIZE_TEST", "32"]  # fmt: skip
+    texts: list[str] = []
+    with subprocess.Popen(program) as host:
+        try:
+            wait_for(address)
+            with chromium() as browser:
+                upload_and_segment(browser, address, tmp_path / "street.mp4", texts.append)
+                fetched = downloads(browser, address)
+                if folder := os.environ.get("DVIS_DAQ_SCREENSHOTS"):
+                    browser.save_screenshot(f"{folder}/web_demo.png")
+        finally:
+            host.terminate()
+    content = json.loads(fetched["tracks.json"])
+    assert content["video"]["frames"] == 50 and content["tracks"]
+    assert fetched["overlay.mp4"][4:8] == b"ftyp" and b"<title>street.mp4" in fetched["report.html"]
+    shown = {int(n) for text in texts for n in re.findall(r"(\d+)/50 frames", text)}
+    assert any(0 < n < 50 for n in shown), sorted(set(texts))
+
+
+def wait_for(address: str) -> None:
+    """Until the page is served, two minutes at most."""
+    for _ in range(240):
+        try:
+            get(address)
+            return
+        except OSError:
+            time.sleep(0.5)
+    raise TimeoutError(address)
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
 
 
 def settled(browser: Any) -> bool:

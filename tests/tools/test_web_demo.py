@@ -71,10 +71,10 @@ def test_choices_are_those_of_the_host(tmp_path: Path) -> None:
 def test_a_failure_of_the_demo_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     fail = "import sys; print('a traceback'); sys.exit('error: the clip is broken')"
     with pytest.raises(web.RefusedError, match="^the clip is broken$"):
-        web.run_demo([sys.executable, "-c", fail], 30)
+        web.run_demo([sys.executable, "-c", fail], 30, lambda: None)
     assert "the clip is broken" in capsys.readouterr().err
     with pytest.raises(web.RefusedError, match="takes more than 0.01 minutes"):
-        web.run_demo([sys.executable, "-c", "import time; time.sleep(30)"], 0.6)
+        web.run_demo([sys.executable, "-c", "import time; time.sleep(30)"], 0.6, lambda: None)
 
 
 def test_models_are_checked_at_the_start(tmp_path: Path) -> None:
@@ -101,3 +101,17 @@ def test_help_has_examples(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         web.main(["--help"])
     assert end.value.code == 0 and "Examples:" in capsys.readouterr().out
+
+
+def test_a_job_is_watched() -> None:
+    looks: list[int] = []
+    talk = "import time; print('x' * 200_000); time.sleep(1.5)"  # more than a pipe holds
+    web.run_demo([sys.executable, "-c", talk], 30, lambda: looks.append(1))
+    assert len(looks) >= 2
+
+
+def test_a_video_that_cannot_be_opened_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "clip.mp4").write_bytes(MP4)
+    workshop = web.Workshop({"a": web.Model(tmp_path, tmp_path)}, web.Limits(100, 5, 5), tmp_path)
+    with pytest.raises(web.RefusedError, match="cannot be opened"):
+        workshop.segment(str(tmp_path / "clip.mp4"), "a", 0.3, ["masks"])

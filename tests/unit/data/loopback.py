@@ -99,5 +99,7 @@ def rtsp(data: bytes, asked: list[str], end: Serve = socket.socket.close) -> Ser
 def _rtp(data: bytes) -> Iterator[bytes]:
     step = 7 * TS_PACKET
     for number, start in enumerate(range(0, len(data), step)):
-        packet = struct.pack("!BBHII", 0x80, 33, number, 900 * number, 1) + data[start : start + step]
+        packet = (
+            struct.pack("!BBHII", 0x80, 33, number, 900 * number, 1) + data[start : start + step]
+        )
         yield struct.pack("!cBH", b"$", 0, len(packet)) + packet

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from pycocotools import mask as coco_mask
 
 from dvis_daq.tracks import convert
 from tests.unit.tracks.test_formats import CONTENT
@@ -76,6 +77,21 @@ def test_fiftyone_gets_boxes_masks_and_tracks(monkeypatch: pytest.MonkeyPatch) -
     assert (cat["label"], cat["index"], cat["confidence"]) == ("cat", 5, 0.5)
     assert cat["bounding_box"] == [0.1, 1 / 8, 0.9, 7 / 8] and cat["mask"].shape == (7, 9)
     assert car["mask"].all()
+
+
+def test_fiftyone_itself_puts_masks_where_they_were() -> None:
+    """With the real one; a data set of it, which needs its data base, is not made."""
+    pytest.importorskip("fiftyone", reason="pip install '.[fiftyone]'")
+    sample = convert.to_fiftyone(CONTENT, "in/clip.mp4", field="daq")
+    assert sample.media_type == "video" and sorted(sample.frames) == [1, 2, 3, 4]
+    for index in range(4):
+        shown = list(CONTENT.frame(index))
+        detections = sample.frames[index + 1]["daq"].detections
+        assert [(d.index, d.label) for d in detections] == [(t.id, t.name) for t, _ in shown]
+        for detection, (_, mask) in zip(detections, shown, strict=True):
+            size = (CONTENT.video.width, CONTENT.video.height)
+            drawn = detection.to_segmentation(frame_size=size, target=1).mask
+            assert np.array_equal(drawn, coco_mask.decode(mask))
 
 
 @pytest.mark.parametrize(
