@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a plai
 
 from tqdm import tqdm
 
-from dvis_daq.data.synthetic import FORMATS, Recipe, RecipeMismatchError, write_dataset
+from dvis_daq.data.synthetic import FORMATS, Recipe, write_dataset
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -87,7 +87,7 @@ def main(arguments: list[str] | None = None) -> int:
         videos = write_dataset(recipe, folder, force=force)
         total = recipe.train + recipe.val
         done = sum(1 for _ in tqdm(videos, total=total, unit="video", disable=None))
-    except (RecipeMismatchError, ValueError) as error:
+    except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     if done:

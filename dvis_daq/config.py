@@ -84,6 +84,9 @@ def _merge(cfg: CfgNode, values: Mapping[str, Any], source: str) -> None:
 
 
 def _merge_opts(cfg: CfgNode, opts: list[str]) -> None:
+    for word in opts[::2]:
+        if word.startswith("--"):
+            raise ConfigError(f"{word} stands after KEY VALUE overrides; put it before them")
     if len(opts) % 2:
         raise ConfigError(f"overrides must be KEY VALUE pairs, {opts[-1]!r} has no value")
     try:

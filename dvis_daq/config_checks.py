@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import reduce
+from operator import getitem
+
 from detectron2.config import CfgNode
 
 from dvis_daq.config_files import ConfigError
@@ -14,10 +17,33 @@ ANCHOR_CHOICES = {
     "SOFTMAX": ("k", "q"),
 }
 
+LEAST = {
+    "SOLVER.MAX_ITER": 1,
+    "SOLVER.IMS_PER_BATCH": 1,
+    "SOLVER.ACCUMULATION": 1,
+    "SOLVER.REFERENCE_BATCH": 1,
+    "SOLVER.BASE_LR": 0,
+    "SOLVER.WARMUP_ITERS": 0,
+    "SOLVER.CHECKPOINT_PERIOD": 0,
+    "SOLVER.KEEP_CHECKPOINTS": 0,
+    "DATALOADER.NUM_WORKERS": 0,
+    "MODEL.SEM_SEG_HEAD.NUM_CLASSES": 1,
+    "MODEL.MASK_FORMER.NUM_OBJECT_QUERIES": 1,
+    "MODEL.MASK_FORMER.DEC_LAYERS": 1,
+    "MODEL.TRACKER.LAYERS": 1,
+    "MODEL.REFINER.LAYERS": 1,
+    "MODEL.CONTRASTIVE.NUM_NEGATIVES": 0,
+    "MODEL.LIFECYCLE.PATIENCE": 0,
+    "TEST.EVAL_PERIOD": 0,
+    "TEST.MAX_INSTANCES": 1,
+    "CPU_THREADS": 0,
+}
+
 
 def check_values(cfg: CfgNode) -> None:
     """Refuses values that would otherwise be ignored in silence or fail late."""
     _check_nulls(cfg)
+    _check_least(cfg)
     if cfg.SOLVER.AMP.ENABLED:
         raise ConfigError("SOLVER.AMP.ENABLED is not read here; set SOLVER.PRECISION bf16 or fp16")
     _one_of(cfg.MODEL.TASK, "MODEL.TASK", ("vis", "vps", "vss", "vos"))
@@ -36,6 +62,8 @@ def check_values(cfg: CfgNode) -> None:
     if cfg.TEST.PRECISION == "float16" and cfg.MODEL.DEVICE == "cpu":
         raise ConfigError("TEST.PRECISION float16 needs a GPU; on MODEL.DEVICE cpu use bfloat16")
     _one_of(cfg.SOLVER.PRECISION, "SOLVER.PRECISION", ("fp32", "bf16", "fp16"))
+    clip = cfg.SOLVER.CLIP_GRADIENTS
+    _one_of(clip.CLIP_TYPE, "SOLVER.CLIP_GRADIENTS.CLIP_TYPE", ("full_model", "norm", "value"))
     if cfg.SOLVER.CACHE_SEGMENTER:
         _check_fixed_frames(cfg.INPUT)
     if len(cfg.DATASETS.RATIO) not in (0, len(cfg.DATASETS.TRAIN)):
@@ -53,6 +81,14 @@ def _check_nulls(node: CfgNode, path: str = "") -> None:
             _check_nulls(value, f"{key}.")
         elif value is None and key != "SOLVER.WEIGHT_DECAY_BIAS":
             raise ConfigError(f"{key} is null; leave it out, or give a value")
+
+
+def _check_least(cfg: CfgNode) -> None:
+    """Raises ConfigError for numbers below those of `LEAST`."""
+    for key, least in LEAST.items():
+        value = reduce(getitem, key.split("."), cfg)
+        if value < least:
+            raise ConfigError(f"{key} is {value}; it must be at least {least}")
 
 
 def _check_fixed_frames(inputs: CfgNode) -> None:

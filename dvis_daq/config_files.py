@@ -30,7 +30,8 @@ def read_yaml(file: Path) -> dict[str, Any]:
     try:
         values = CfgNode.load_yaml_with_base(str(file), allow_unsafe=False)
     except yaml.YAMLError as error:
-        message = f"{file} (or a file it names in _BASE_) is no safe YAML: {error}"
+        where = " ".join(str(error).split())
+        message = f"{file} (or a file it names in _BASE_) is no safe YAML: {where}"
         raise ConfigError(message) from None
     except (AssertionError, OSError, ValueError) as error:
         raise ConfigError(f"{file}: {error}") from None

@@ -33,6 +33,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a plai
 import dvis_daq  # noqa: F401  makes detectron2 importable
 from dvis_daq.data.synthetic import Recipe, write_dataset
 from dvis_daq.evaluation.report import write_json
+from dvis_daq.program_errors import one_line_errors
 from dvis_daq.workbench.ablations import Table, as_markdown, read_tables, results
 from dvis_daq.workbench.manifest import manifest
 from dvis_daq.workbench.runs import ROOT, Bench, Run, RunError, finish, in_order
@@ -45,7 +46,7 @@ QUICK = {"seeds": 1, "budget": 0.1, "base_budget": 0.4, "output": Path("output/a
 
 def main(arguments: Sequence[str] | None = None) -> None:
     options = parse_arguments(arguments)
-    try:
+    with one_line_errors(RunError):
         table = read_tables(TABLES)[options.table]
         table = table.choose(options.rows) if options.rows else table
         bench = Bench(options.output, options.data, {"val": options.data}, options.opts)
@@ -56,8 +57,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         make_data(options)
         found = finish(bench, list(in_order(runs.values())), options.jobs)
         write(options, arguments, table, bench, runs, found)
-    except (RunError, ValueError, OSError) as error:
-        raise SystemExit(f"error: {error}") from None
 
 
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -44,8 +44,9 @@ from dvis_daq.engine.costs import (
     peak_memory,
     time_parts,
 )
-from dvis_daq.engine.setup import build_model, one_line_errors
+from dvis_daq.engine.setup import build_model
 from dvis_daq.model import VideoModel
+from dvis_daq.program_errors import one_line_errors
 from dvis_daq.segmenter import Segmenter
 from dvis_daq.segmenter.encoder_only import EncoderSegmenter
 from dvis_daq.structures import FrameOutputs

@@ -29,6 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a plai
 
 import dvis_daq  # noqa: F401  makes detectron2 importable
 from dvis_daq.evaluation.report import write_json
+from dvis_daq.program_errors import one_line_errors
 from dvis_daq.workbench.manifest import manifest
 from dvis_daq.workbench.runs import ROOT, Bench, Run, RunError, finish
 from dvis_daq.workbench.tables import FIGURES, cell, figures_of, markdown
@@ -56,10 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for method in options.methods
         for seed in range(options.seeds)
     }
-    try:
+    with one_line_errors(RunError):
         found = finish(bench, list(runs.values()), options.jobs)
-    except (RunError, ValueError) as error:
-        raise SystemExit(f"error: {error}") from None
     rows = summarize({key: found[run] for key, run in runs.items()}, options.methods, list(tests))
     write_json({"rows": rows, "manifest": manifest(arguments)}, options.output / "table.json")
     text = as_markdown(rows)

@@ -21,7 +21,7 @@ from dvis_daq.checkpoint import (
     to_official,
     write_weights,
 )
-from dvis_daq.engine.setup import one_line_errors
+from dvis_daq.program_errors import one_line_errors
 
 EXAMPLES = """
 examples:

@@ -37,8 +37,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a plai
 from dvis_daq.data.cuts import cut_rule
 from dvis_daq.demo.overlay import OVERLAYS
 from dvis_daq.demo.run import DEFAULT_FPS, Done, Job, run_job
-from dvis_daq.engine.setup import one_line_errors
 from dvis_daq.predictor import VideoPredictor
+from dvis_daq.program_errors import one_line_errors
 from dvis_daq.tracks.formats import FORMATS
 from dvis_daq.visualization import DEFAULT_PARTS, PARTS, OverlayStyle
 

@@ -30,8 +30,9 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a plain checkout
 
 import dvis_daq  # noqa: F401  makes detectron2 importable
-from dvis_daq.data.synthetic import Recipe, RecipeMismatchError, write_dataset
+from dvis_daq.data.synthetic import Recipe, write_dataset
 from dvis_daq.evaluation.report import write_json
+from dvis_daq.program_errors import one_line_errors
 from dvis_daq.workbench.difficulty import AXES, COLUMNS, Setting, as_csv, panels, points, settings
 from dvis_daq.workbench.manifest import manifest
 from dvis_daq.workbench.models import TrainedModel, add_models, chosen_models, names_of
@@ -44,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parse_arguments(arguments)
     base = Recipe(val=options.videos, seed=options.seed)
     chosen = list(settings(options.axes, base))
-    try:
+    with one_line_errors(RunError):
         models = chosen_models(options)
         for setting in chosen:
             folder = options.output / "data" / setting.name
@@ -52,8 +53,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 pass
         with ThreadPoolExecutor(options.jobs) as pool:
             scored = list(pool.map(lambda model: measure(options, chosen, model), models))
-    except (RunError, RecipeMismatchError, ValueError, OSError) as error:
-        raise SystemExit(f"error: {error}") from None
     found: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for model, figures in zip(models, scored, strict=True):
         for setting in chosen:

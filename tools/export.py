@@ -29,8 +29,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a plai
 
 import torch
 
-from dvis_daq.engine.setup import one_line_errors
 from dvis_daq.predictor import VideoPredictor
+from dvis_daq.program_errors import one_line_errors
 from dvis_daq.segmenter.exporting import (
     difference,
     export_onnx,

@@ -28,6 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a plai
 
 import dvis_daq  # noqa: F401  makes detectron2 importable
 from dvis_daq.evaluation.report import write_json
+from dvis_daq.program_errors import one_line_errors
 from dvis_daq.workbench.manifest import manifest
 from dvis_daq.workbench.models import add_models, chosen_models, names_of
 from dvis_daq.workbench.plots import scatter
@@ -93,12 +94,10 @@ FIGURES = {
 def main(arguments: Sequence[str] | None = None) -> None:
     options = parse_arguments(arguments)
     how = FIGURES[options.figure]
-    try:
+    with one_line_errors(RunError):
         models = chosen_models(options)
         folder = options.output / how.tool.split(".")[0]
         found = {model: model.measure(how.tool, folder, options.opts) for model in models}
-    except (RunError, ValueError, OSError) as error:
-        raise SystemExit(f"error: {error}") from None
     found = {model: _of_one_set(figures) for model, figures in found.items()}
     columns = how.columns(next(iter(found.values())))
     rows = {

@@ -31,12 +31,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a plai
 
 import dvis_daq  # noqa: F401  makes detectron2 importable
 from dvis_daq.checkpoint import write_atomically
-from dvis_daq.engine.setup import one_line_errors
 from dvis_daq.evaluation.files import numbered
 from dvis_daq.evaluation.scoring import score
 from dvis_daq.metrics.explain import Trace, read_trace
 from dvis_daq.metrics.reading import read_ground_truth, read_ids, read_results
 from dvis_daq.metrics.tracks import GroundTruth
+from dvis_daq.program_errors import one_line_errors
 from dvis_daq.report import ClipView, clip_data, render
 from dvis_daq.report.sources import (
     VideoFiles,

@@ -20,6 +20,7 @@ from detectron2.utils import comm
 
 import dvis_daq.recipes  # noqa: F401  registers the methods
 from dvis_daq.config import ConfigError, get_config
+from dvis_daq.data.loader import check_batch, register_datasets
 from dvis_daq.engine.dry_run import dry_run
 from dvis_daq.engine.errors import Interrupted, TrainingError
 from dvis_daq.engine.evaluate import evaluate
@@ -27,9 +28,10 @@ from dvis_daq.engine.export import export_weights
 from dvis_daq.engine.launch import check_processes, restarted, run
 from dvis_daq.engine.manifest import with_seed
 from dvis_daq.engine.replay import replay
-from dvis_daq.engine.setup import one_line_errors, setup
+from dvis_daq.engine.setup import setup
 from dvis_daq.engine.trained import trained_model
 from dvis_daq.engine.trainer import Trainer
+from dvis_daq.program_errors import one_line_errors
 
 EXAMPLES = """
 examples:
@@ -118,8 +120,8 @@ def cli(argv: Sequence[str]) -> None:
     args = parse_args(argv)
     with one_line_errors():
         cfg = get_config(args.config_file, args.opts)
+        processes = max(args.num_gpus, 1) * args.num_machines
         if args.dry_run:
-            processes = max(args.num_gpus, 1) * args.num_machines
             for line in dry_run(cfg, processes=processes, resume=args.resume):
                 print(line, flush=True)
             return
@@ -127,6 +129,9 @@ def cli(argv: Sequence[str]) -> None:
             print(replay(cfg, Path(args.replay)))
             return
         check_processes(args.num_gpus, cfg.MODEL.DEVICE)
+        register_datasets(cfg)  # an error of the data sets is said once, not by every process
+        if not args.eval_only:
+            check_batch(cfg, processes)
     run(main, args, device=cfg.MODEL.DEVICE)
 
 

@@ -28,11 +28,12 @@ from detectron2.utils import comm
 import dvis_daq.recipes  # noqa: F401  registers the methods
 from dvis_daq.config import ConfigError, get_config
 from dvis_daq.engine.launch import run
-from dvis_daq.engine.setup import one_line_errors, setup
+from dvis_daq.engine.setup import setup
 from dvis_daq.engine.trained import trained_model
 from dvis_daq.engine.transitions import measure_transitions
 from dvis_daq.evaluation.report import write_json
 from dvis_daq.evaluation.transitions import DEFINITION, text
+from dvis_daq.program_errors import one_line_errors
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

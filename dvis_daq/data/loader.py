@@ -73,7 +73,8 @@ def build_train_loader(cfg: CfgNode, start: int = 0) -> Iterable[list[dict[str, 
     names = list(cfg.DATASETS.TRAIN)
     if not names:
         raise ValueError("DATASETS.TRAIN is empty; name at least one data set")
-    _check_batch(cfg)
+    check_batch(cfg, comm.get_world_size())
+    _check_format(cfg)
     _check_classes(names[-1], cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES)
     seed = cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed()
     sources = []
@@ -233,10 +234,14 @@ def _wide(records: list[Record]) -> list[bool]:
     return wide if len(set(wide)) > 1 else []
 
 
-def _check_batch(cfg: CfgNode) -> None:
-    batch, world = cfg.SOLVER.IMS_PER_BATCH, comm.get_world_size()
-    if batch < 1 or batch % world:
-        raise ValueError(f"SOLVER.IMS_PER_BATCH {batch} is not a multiple of {world} processes")
+def check_batch(cfg: CfgNode, processes: int) -> None:
+    """Raises ValueError if `processes` cannot share a batch of `SOLVER.IMS_PER_BATCH` clips."""
+    batch = cfg.SOLVER.IMS_PER_BATCH
+    if batch < 1 or batch % processes:
+        raise ValueError(f"SOLVER.IMS_PER_BATCH {batch} is not a multiple of {processes} processes")
+
+
+def _check_format(cfg: CfgNode) -> None:
     if cfg.INPUT.FORMAT != "RGB":
         raise ValueError(f"INPUT.FORMAT is {cfg.INPUT.FORMAT}; images are always given as RGB")
 

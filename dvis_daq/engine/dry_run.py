@@ -12,13 +12,13 @@ import torch
 from detectron2.config import CfgNode
 from torch import nn
 
-from dvis_daq.config import ConfigError
 from dvis_daq.data import datasets
-from dvis_daq.data.loader import build_train_loader, register_datasets
+from dvis_daq.data.loader import build_train_loader, check_batch, register_datasets
 from dvis_daq.engine.adaptation import adapt
 from dvis_daq.engine.checkpointer import Checkpointer
 from dvis_daq.engine.memory import StepMemory, estimate
 from dvis_daq.engine.optimizer import build_lr_scheduler, build_optimizer, scaled_rate
+from dvis_daq.engine.precision import Precision
 from dvis_daq.engine.setup import build_model
 from dvis_daq.engine.start import load_start_weights
 
@@ -48,14 +48,12 @@ def dry_run(cfg: CfgNode, *, processes: int, resume: bool = False) -> Iterator[s
         Lines of a report.
 
     Raises:
-        ConfigError, ValueError, OSError: what would stop the training.
+        ValueError, OSError: what would stop the training.
     """
     solver = cfg.SOLVER
-    if solver.IMS_PER_BATCH % processes:
-        raise ConfigError(
-            f"SOLVER.IMS_PER_BATCH {solver.IMS_PER_BATCH} is not a multiple of {processes} "
-            "processes"
-        )
+    check_batch(cfg, processes)
+    if cfg.MODEL.DEVICE == "cpu":
+        Precision(solver.PRECISION, torch.device("cpu"))  # refuses what a CPU cannot
     clips = solver.IMS_PER_BATCH // processes
     model, done = _model(cfg, resume)
     sizes = list(data_sizes(cfg))

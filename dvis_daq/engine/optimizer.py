@@ -160,9 +160,6 @@ def clip_gradients(cfg: CfgNode, optimizer: torch.optim.Optimizer) -> Tensor:
 
     Returns:
         Scalar, the norm of all gradients before clipping.
-
-    Raises:
-        ConfigError: unknown CLIP_TYPE.
     """
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     settings = cfg.SOLVER.CLIP_GRADIENTS
@@ -174,8 +171,4 @@ def clip_gradients(cfg: CfgNode, optimizer: torch.optim.Optimizer) -> Tensor:
             nn.utils.clip_grad_norm_(parameter, settings.CLIP_VALUE, settings.NORM_TYPE)
     elif kind == "value":
         nn.utils.clip_grad_value_(parameters, settings.CLIP_VALUE)
-    elif kind not in ("full_model", "none"):
-        raise ConfigError(
-            f"SOLVER.CLIP_GRADIENTS.CLIP_TYPE is {kind!r}; choose full_model, norm or value"
-        )
     return total

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
@@ -13,6 +14,7 @@ from detectron2.engine import HookBase, TrainerBase, create_ddp_model, hooks
 from detectron2.utils import comm
 from detectron2.utils.events import CommonMetricPrinter, JSONWriter, TensorboardXWriter
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from dvis_daq.data.loader import build_train_loader
 from dvis_daq.engine.adaptation import adapt
@@ -39,6 +41,11 @@ from dvis_daq.engine.workers import data_workers, dead_worker, end_with_this_pro
 logger = logging.getLogger(__name__)
 
 _LOG_PERIOD = 20  # iterations
+_DDP_OPTIONS = inspect.signature(DistributedDataParallel).parameters
+# Whether the main process sends its buffers before every forward pass; torch 2.14 renamed it.
+_SEND_BUFFERS = next(
+    name for name in ("forward_sync_buffers", "broadcast_buffers") if name in _DDP_OPTIONS
+)
 
 BuildLoader = Callable[[CfgNode, int], Iterable[Batch]]
 
@@ -69,7 +76,7 @@ class Trainer(TrainerBase):
         self.model = create_ddp_model(
             module.train(),
             device_ids=None if device.index is None else [device.index],  # None: on the CPU
-            broadcast_buffers=False,
+            **{_SEND_BUFFERS: False},
             find_unused_parameters=True,
         )
         self._objective = getattr(module, "objective", None)

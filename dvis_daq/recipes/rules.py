@@ -89,7 +89,7 @@ def stages(cfg: CfgNode) -> list[Stage]:
     """The schedule of EDS; an entry may hold UNTIL, FRAMES, DROP, SCORE and HIDE.
 
     Raises:
-        ValueError: an entry holds another key.
+        ValueError: an entry holds another key, or a value of a wrong type.
     """
     found = []
     for entry in cfg.MODEL.EDS.STAGES:
@@ -100,7 +100,10 @@ def stages(cfg: CfgNode) -> list[Stage]:
                 f"MODEL.EDS.STAGES has an entry with {', '.join(sorted(unknown)).upper()}; "
                 f"known are {', '.join(Stage.__dataclass_fields__).upper()}"
             )
-        found.append(Stage(**settings))
+        try:
+            found.append(Stage(**settings))
+        except TypeError as error:
+            raise ValueError(f"MODEL.EDS.STAGES has an entry {settings}: {error}") from None
     return found
 
 

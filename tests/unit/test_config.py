@@ -154,6 +154,9 @@ def test_released_disappearance_is_not_simulated_for_vps(tmp_path):
         ({"INPUT": {"CROP": 3}}, "INPUT.CROP is of type int; expected a group of keys"),
         ({"SOLVER": {"AMP": {"ENABLED": True}}}, "SOLVER.PRECISION"),
         ({"MODEL": {"TASK": "vid"}}, "vis, vps, vss, vos"),
+        ({"SOLVER": {"CLIP_GRADIENTS": {"CLIP_TYPE": "nope"}}}, "full_model, norm, value"),
+        ({"SOLVER": {"MAX_ITER": 0}}, "SOLVER.MAX_ITER is 0; it must be at least 1"),
+        ({"DATALOADER": {"NUM_WORKERS": -1}}, "NUM_WORKERS is -1; it must be at least 0"),
         ({"MODEL": {"REFINER": {"TEMPORAL_PADDING": "mean"}}}, "appearance, zero, learned, none"),
         ({"MODEL": {"TRACKER": {"NOISE": {"MODE": "mix"}}}}, "none, rs, wa, cc"),
         ({"DATASETS": {"TRAIN": ["a", "b"], "RATIO": [1.0]}}, "RATIO has 1 entries for 2"),
@@ -178,7 +181,15 @@ def test_yaml_that_builds_python_objects_is_refused(tmp_path):
     assert not trace.exists()
 
 
-@pytest.mark.parametrize("opts", [["SOLVER.MAX_ITER"], ["SOLVER.NOPE", "1"], ["MODEL.TASK", "x"]])
+@pytest.mark.parametrize(
+    "opts",
+    [
+        ["SOLVER.MAX_ITER"],
+        ["SOLVER.NOPE", "1"],
+        ["MODEL.TASK", "x"],
+        ["SOLVER.MAX_ITER", "1", "--resume"],
+    ],
+)
 def test_bad_override_is_refused(opts):
     with pytest.raises(ConfigError):
         get_config(opts=opts)
