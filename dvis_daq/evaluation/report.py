@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +57,7 @@ def _tracks(figures: Mapping[str, Any]) -> str:
     return "\n\n".join(blocks)
 
 
-def write_json(figures: Mapping[str, Any], path: str | Path) -> None:
+def write_json(figures: Mapping[str, Any] | Sequence[Any], path: str | Path) -> None:
     """Writes the figures; `path` is the old file or the complete new one."""
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
