@@ -47,20 +47,26 @@ lint: install
 demo: install
 	BIN=$(BIN) OUTPUT=$(OUTPUT) STAGE=$(STAGE) bash tools/quick_start.sh
 
+BENCH := $(OUTPUT)/bench
+
+# half an hour on two cores; the figures go into docs/benchmarks.md
 bench: install
-	$(BIN)/python benchmarks/stream.py --rounds 3 --threads 2 --json $(OUTPUT)/stream.json
-	$(BIN)/python benchmarks/train.py --rounds 3 --threads 2 --json $(OUTPUT)/train.json
-	$(BIN)/python benchmarks/step.py --out $(OUTPUT)/step.json
-	$(BIN)/python benchmarks/model.py --json $(OUTPUT)/model.json
-	$(BIN)/python benchmarks/evaluators.py --json $(OUTPUT)/evaluators.json
-	$(BIN)/python benchmarks/deformable_attention.py --json $(OUTPUT)/deformable_attention.json
-	$(BIN)/python benchmarks/loader.py --output $(OUTPUT)/loader.json
+	$(BIN)/python benchmarks/stream.py --threads 2 --json $(BENCH)/stream.json
+	$(BIN)/python benchmarks/stream.py --threads 2 --systems float32 --lengths 20 60 120 --height 240 --width 432 --json $(BENCH)/lengths.json
+	$(BIN)/python benchmarks/train.py --threads 2 --systems literal float32 bfloat16 stored --json $(BENCH)/train.json
+	$(BIN)/python benchmarks/step.py --out $(BENCH)/step.json
+	$(BIN)/python benchmarks/model.py --json $(BENCH)/model.json
+	$(BIN)/python benchmarks/evaluators.py --json $(BENCH)/evaluators.json
+	$(BIN)/python benchmarks/evaluators.py --labels 4 --json $(BENCH)/labels.json
+	$(BIN)/python benchmarks/deformable_attention.py --json $(BENCH)/deformable_attention.json
+	$(BIN)/python benchmarks/loader.py --output $(BENCH)/loader.json
+	$(BIN)/python benchmarks/report.py $(BENCH) docs/benchmarks.md
 
 # ratios to the literal implementation, on a video short enough to wait for
 bench-gate: install
-	$(BIN)/python benchmarks/stream.py --frames 10 --threads 2 --json $(OUTPUT)/gate_stream.json
-	$(BIN)/python benchmarks/train.py --threads 2 --json $(OUTPUT)/gate_train.json
-	$(BIN)/python benchmarks/gate.py $(OUTPUT)/gate_stream.json $(OUTPUT)/gate_train.json
+	$(BIN)/python benchmarks/stream.py --frames 10 --threads 2 --json $(BENCH)/gate_stream.json
+	$(BIN)/python benchmarks/train.py --threads 2 --systems literal float32 bfloat16 --json $(BENCH)/gate_train.json
+	$(BIN)/python benchmarks/gate.py $(BENCH)/gate_stream.json $(BENCH)/gate_train.json
 
 clean:
 	rm -rf $(VENV) $(OUTPUT) *.egg-info

@@ -153,6 +153,7 @@ def main() -> None:
     if args.json:
         machine = {"processor": platform.processor() or platform.machine(), "seed": 0}
         machine |= {"torch": torch.__version__, "threads": args.threads, "device": args.device}
+        args.json.parent.mkdir(parents=True, exist_ok=True)
         args.json.write_text(json.dumps({"machine": machine, "rows": rows}, indent=1))
 
 

@@ -289,6 +289,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             figures["memory"] = memory(sources, options.memory_clips, options.workers)
     print(json.dumps(figures, indent=1))
     if options.output:
+        options.output.parent.mkdir(parents=True, exist_ok=True)
         options.output.write_text(json.dumps(figures, indent=1) + "\n")
 
 

@@ -1,4 +1,4 @@
-"""Time and memory of each part of a model, a frame at a time (the last column of Tab. A4b).
+"""Time, memory and share of the limit of each part of a model, a frame at a time (Tab. A4b).
 
     python benchmarks/model.py                          # R50, 480x854, 20 tracks
     python benchmarks/model.py --device cuda --json model.json
@@ -6,14 +6,19 @@
 
 A frame passes the segmenter by itself, which is the latency of a stream and not the throughput
 of a recording. What is counted in which row, and the operations, are told by
-`tools/analyze_model.py`, whose functions these are.
+`tools/analyze_model.py`, whose functions these are. The limit of a part is the time of its
+operations at the rate of a large matrix product, measured before and after; its share is how
+much of the time that would be. All in float32.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
+import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -21,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
 
 import torch
-from analyze_model import analyze, table, write_json
+from analyze_model import Row, analyze, machine, table
 
 from dvis_daq.config import get_config
 
@@ -34,16 +39,46 @@ def main(argv: Sequence[str] | None = None) -> None:
         torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
     opts = ["MODEL.DEVICE", args.device, "MODEL.WEIGHTS", ""]
+    rate = product_rate(args.device)
     rows = analyze(
         get_config(args.config_file, opts),
         size=(args.height, args.width),
         tracks=args.tracks,
         repeats=args.repeats,
-        operations=False,
     )
+    rate = max(rate, product_rate(args.device))
     print(table(rows))
+    print(f"\nlimit: {rate / 1e9:.0f} G multiplications with addition a second")
+    shares = [with_limit(row, rate) for row in rows]
+    for row in shares:
+        print(f"{row['part']:14s} {row['limit_ms']:8.1f} ms, {row['share_of_limit']:.0%}")
     if args.json:
-        write_json(args.json, rows, args)
+        settings = {name: str(value) for name, value in vars(args).items()}
+        settings["limit"] = f"{rate / 1e9:.0f} G multiplications with addition a second"
+        args.json.parent.mkdir(parents=True, exist_ok=True)
+        content = {"machine": machine(), "settings": settings, "rows": shares}
+        args.json.write_text(json.dumps(content, indent=2) + "\n")
+
+
+def product_rate(device: str, size: int = 2048, repeats: int = 5) -> float:
+    """Multiplications with addition a second in a product of two square matrices."""
+    matrix = torch.randn(size, size, device=device)
+    best = float("inf")
+    for _ in range(repeats + 1):
+        start = time.perf_counter()
+        matrix @ matrix
+        if device != "cpu":
+            torch.cuda.synchronize(device)
+        best = min(best, time.perf_counter() - start)
+    return size**3 / best
+
+
+def with_limit(row: Row, rate: float) -> dict[str, object]:
+    """The row, with the milliseconds of its operations at `rate`, and their share of its time."""
+    assert row.operations is not None and row.milliseconds is not None
+    limit = 1000 * row.operations / rate
+    values = {key: value for key, value in asdict(row).items() if key != "operators"}
+    return values | {"limit_ms": limit, "share_of_limit": limit / row.milliseconds}
 
 
 def build_parser() -> argparse.ArgumentParser:
