@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import functools
 import logging
+import os
+import shutil
+import sys
 from collections import Counter
 
 import torch
@@ -13,6 +16,8 @@ from detectron2.utils import comm
 from timm.layers import convert_sync_batchnorm
 from torch import nn
 from torch.utils.checkpoint import checkpoint
+
+from dvis_daq.config import ConfigError
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +40,9 @@ def adapt(cfg: CfgNode, model: nn.Module) -> nn.Module:
 
     Returns:
         The model; changed in place but for its batch norms.
+
+    Raises:
+        ConfigError: `COMPILE` on a CPU without a C++ compiler.
     """
     solver = cfg.SOLVER
     on_cpu = next(model.parameters()).device.type == "cpu"
@@ -47,6 +55,8 @@ def adapt(cfg: CfgNode, model: nn.Module) -> nn.Module:
     if solver.ACTIVATION_CHECKPOINTING:
         logger.info("%d blocks recompute their activations", recompute_blocks(model))
     if solver.COMPILE:
+        if on_cpu:
+            _check_compiler()
         _compile(model.get_submodule("segmenter"))
     return model
 
@@ -89,6 +99,16 @@ def _local_batch_norm(shared: nn.SyncBatchNorm) -> nn.BatchNorm2d:
     local._parameters = shared._parameters  # the optimiser may know them
     local._buffers = shared._buffers
     return local.train(shared.training)
+
+
+def _check_compiler() -> None:
+    """torch would say so in the first step, within pages of its own traceback."""
+    program = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
+    if shutil.which(program) is None:
+        raise ConfigError(
+            f"SOLVER.COMPILE on a CPU needs a C++ compiler, and there is no {program!r}; install "
+            "one, name it in the environment variable CXX, or set SOLVER.COMPILE False"
+        )
 
 
 def _compile(segmenter: nn.Module) -> None:

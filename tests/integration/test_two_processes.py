@@ -46,6 +46,24 @@ def train(args: argparse.Namespace) -> None:
     trainer.train()
 
 
+def _infinite_for_rank_1(cfg: CfgNode, start: int) -> Iterator[Any]:
+    """Batch 3 has one clip that is infinite, the first of the second process's share."""
+    whole = Stream(cfg, start)
+    for number, batch in enumerate(whole, start):
+        if number == 3:
+            batch[1]["images"] = batch[1]["images"] + torch.inf
+        yield batch[comm.get_rank() :: comm.get_world_size()]
+
+
+def train_skipping(args: argparse.Namespace) -> None:
+    """`SOLVER.NON_FINITE skip`, where only one process meets the number."""
+    folder = args.output / "skipping"
+    options = (*OPTIONS[:4], "SOLVER.NON_FINITE", "skip", "SOLVER.MAX_ITER", 6)
+    trainer = Trainer(stand_in_config(folder, *options), _infinite_for_rank_1)
+    trainer.prepare()
+    trainer.train()
+
+
 def _launch(main: Any, output: Path, processes: int) -> None:
     args = argparse.Namespace(output=output, num_gpus=processes)
     vars(args).update(num_machines=1, machine_rank=0, dist_url="auto")
@@ -55,6 +73,7 @@ def _launch(main: Any, output: Path, processes: int) -> None:
 def everything(args: argparse.Namespace) -> None:
     """One launch for all tests: the start takes most of the time."""
     train(args)
+    train_skipping(args)
     write_gradients(args)
     write_gap(args)
     if comm.get_world_size() == 2:
@@ -78,6 +97,16 @@ def test_two_equal_one(runs: Path) -> None:
     for name, value in one["model"].items():
         torch.testing.assert_close(two["model"][name], value, rtol=1e-9, atol=1e-9)
     assert len(two["random"]) == 2
+
+
+def test_a_step_is_left_out_in_all_processes(runs: Path) -> None:
+    """One process alone met the infinite clip; weights are finite and those of one process."""
+    one, two = (read_checkpoint(runs / f"{count}/skipping/model_final.pth") for count in (1, 2))
+    for name, value in one["model"].items():
+        assert value.isfinite().all(), name
+        torch.testing.assert_close(two["model"][name], value, rtol=1e-9, atol=1e-9)
+    dumps = [file.name for file in (runs / "2/skipping/non_finite").iterdir()]
+    assert dumps == ["iteration_0000003_rank1.pth"]
 
 
 class GridPoints:

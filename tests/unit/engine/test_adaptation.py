@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 
 import dvis_daq.recipes  # noqa: F401
-from dvis_daq.config import get_config
-from dvis_daq.engine.adaptation import recompute_blocks, repeated_blocks, unshare_batch_norms
+from dvis_daq.config import ConfigError, get_config
+from dvis_daq.engine.adaptation import adapt, recompute_blocks, repeated_blocks, unshare_batch_norms
 from dvis_daq.engine.optimizer import scaled_rate
 from dvis_daq.engine.trainer import Trainer
 from tests.tiny_run import tiny_config
-from tests.unit.engine.stand_in import stand_in_config
+from tests.unit.engine.stand_in import Stream, stand_in_config
 
 
 def _train(folder: Path, recipe: str, *options: str) -> Trainer:
@@ -104,6 +104,22 @@ def test_batch_norms_of_one_process() -> None:
     torch.testing.assert_close(model(torch.ones(2, 3, 4, 4)), expected)
 
 
+def test_batch_norms_are_shared_between_gpus(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The conversion alone: a synchronised batch norm itself runs on GPUs only."""
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Sequential(nn.BatchNorm2d(4)))
+    names, values = list(model.state_dict()), list(model.state_dict().values())
+    monkeypatch.setattr("detectron2.utils.comm.get_world_size", lambda: 2)
+    kept = adapt(stand_in_config(tmp_path, "SOLVER.SYNC_BN", False), model)
+    assert not any(isinstance(part, nn.SyncBatchNorm) for part in kept.modules())
+    shared = adapt(stand_in_config(tmp_path), model)
+    assert sum(isinstance(part, nn.SyncBatchNorm) for part in shared.modules()) == 2
+    assert list(shared.state_dict()) == names
+    for value, before in zip(shared.state_dict().values(), values, strict=True):
+        assert torch.equal(value, before)
+
+
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
@@ -118,6 +134,31 @@ def test_rate_of_a_larger_batch(tmp_path: Path, options: tuple[Any, ...], expect
     base.update(zip(options[::2], options[1::2], strict=True))
     cfg = stand_in_config(tmp_path, *(word for pair in base.items() for word in pair))
     assert scaled_rate(cfg) == pytest.approx(expected)
+
+
+def test_no_compiler_is_said_before_the_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(ConfigError, match="there is no 'no-such-compiler'; install one"):
+        Trainer(stand_in_config(tmp_path, "SOLVER.COMPILE", True), Stream)
+
+
+@pytest.mark.slow
+def test_a_compiled_part_trains(tmp_path: Path) -> None:
+    def train(folder: str, *options: Any) -> Trainer:
+        kind = ("MODEL.META_ARCHITECTURE", "certain_stand_in", "SOLVER.MAX_ITER", 3)
+        trainer = Trainer(stand_in_config(tmp_path / folder, *kind, *options), Stream)
+        trainer.prepare()
+        trainer.train()
+        return trainer
+
+    compiled, plain = train("compiled", "SOLVER.COMPILE", True), train("plain")
+    assert compiled.model.segmenter.backbone._compiled_call_impl is not None
+    one, other = _weights(compiled), _weights(plain)
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        torch.testing.assert_close(value, other[name], rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.slow
