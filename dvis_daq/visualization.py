@@ -12,6 +12,7 @@ import supervision as sv
 
 PARTS = ("masks", "contours", "boxes", "labels", "ids", "scores")
 DEFAULT_PARTS = ("masks", "contours", "labels", "ids", "scores")
+MAX_ENLARGED = 2560  # px, longer side of an enlarged frame: more is hard to play
 
 _COLOURS = 61  # prime, so that ids that count in even steps do not share colours
 _GOLDEN_RATIO = 0.618034
@@ -24,7 +25,8 @@ class OverlayStyle:
     Attributes:
         parts: any of `PARTS`; `labels` (class names), `ids` and `scores` make up the text.
         opacity: of the masks, 0..1.
-        min_side: px; a smaller frame is enlarged by a whole factor to reach it.
+        min_side: px; a smaller frame is enlarged by a whole factor to reach it, as long as its
+            longer side stays below `MAX_ENLARGED`.
     """
 
     parts: Sequence[str] = DEFAULT_PARTS
@@ -147,7 +149,7 @@ def _draw_texts(canvas: np.ndarray, tracks: sv.Detections, texts: list[str]) -> 
 
 
 def _enlarge(frame: np.ndarray, masks: np.ndarray, min_side: int) -> tuple[np.ndarray, np.ndarray]:
-    factor = -(-min_side // min(frame.shape[:2]))
+    factor = min(-(-min_side // min(frame.shape[:2])), MAX_ENLARGED // max(frame.shape[:2]))
     if factor <= 1:
         return frame, masks
     size = (frame.shape[1] * factor, frame.shape[0] * factor)

@@ -68,6 +68,8 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     for name in ("max_frames", "batch", "window"):
         if getattr(options, name) is not None and getattr(options, name) < 1:
             parser.error(f"--{name.replace('_', '-')} must be at least 1")
+    if not 0 <= options.score <= 1:
+        parser.error("--score must be between 0 and 1")
     return options
 
 
@@ -173,10 +175,15 @@ def report(done: Done) -> str:
     skipped = f", {len(done.tracks.skipped)} skipped" if done.tracks.skipped else ""
     rate = video.frames / done.seconds
     return (
-        f"{video.frames} frames{skipped}, {len(tracks)} objects ({named or 'none'}), "
+        f"{_counted(video.frames, 'frame')}{skipped}, {_counted(len(tracks), 'object')} "
+        f"({named or 'none'}), "
         f"{done.seconds:.1f} s with reading and drawing ({rate:.2f} FPS): "
         + ", ".join(map(str, done.files))
     )
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" + ("" if count == 1 else "s")
 
 
 def _identity(options: argparse.Namespace) -> dict[str, Any]:

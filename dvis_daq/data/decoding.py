@@ -65,8 +65,13 @@ def _checked(frame: av.VideoFrame, size: tuple[int, int]) -> np.ndarray | Broken
     if frame.is_corrupt:
         return BrokenFrame("is damaged")
     if (frame.height, frame.width) != size:
-        return BrokenFrame(f"has {(frame.height, frame.width)} pixels, the first frame {size}")
+        return BrokenFrame(unlike((frame.height, frame.width), size))
     return upright(frame)
+
+
+def unlike(found: tuple[int, int], first: tuple[int, int]) -> str:
+    """Why a frame is left out that has another (height, width) than the first one."""
+    return f"is {found[1]} x {found[0]} pixels, the first frame {first[1]} x {first[0]}"
 
 
 def reason_of(error: OSError | av.FFmpegError) -> str:

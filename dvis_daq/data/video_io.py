@@ -17,12 +17,12 @@ from typing import Protocol
 import av
 import numpy as np
 
-from dvis_daq.data.decoding import BrokenFrame, decoded, reason_of
+from dvis_daq.data.decoding import BrokenFrame, decoded, reason_of, unlike
 from dvis_daq.data.files import natural_order
 from dvis_daq.data.images import read_image
 from dvis_daq.data.live import camera, network_stream
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 MP4_SUFFIXES = (".mp4", ".m4v", ".mov")
 
 
@@ -103,12 +103,13 @@ class ImageFiles:
         size = None
         for path in self.paths:
             try:
-                frame = read_image(path, size).permute(1, 2, 0).numpy()
+                frame = read_image(path).permute(1, 2, 0).numpy()
             except ValueError as error:
                 yield BrokenFrame(str(error))
                 continue
-            size = (frame.shape[0], frame.shape[1])
-            yield frame
+            found = (frame.shape[0], frame.shape[1])
+            size = size or found
+            yield frame if found == size else BrokenFrame(f"{path}: {unlike(found, size)}")
 
 
 @dataclass(frozen=True)
@@ -209,7 +210,13 @@ class VideoWriter:
             raise ValueError(f"{self.path}: frame is {found}, expected {expected} uint8")
         even = np.pad(frame, [(0, frame.shape[0] % 2), (0, frame.shape[1] % 2), (0, 0)], "edge")
         picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(even), format="rgb24")
-        self._container.mux(self._stream.encode(picture))
+        try:
+            self._container.mux(self._stream.encode(picture))
+        except av.FFmpegError as error:
+            height, width = self._size
+            raise ValueError(
+                f"{self.path}: {width} x {height} pixels cannot be encoded ({reason_of(error)})"
+            ) from error
 
     def __exit__(
         self,

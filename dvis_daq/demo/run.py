@@ -51,7 +51,7 @@ class Job:
         save_every: seconds between two states on disk; what came after the last one is done again.
 
     Raises:
-        ValueError: an overlay or a format that is not known.
+        ValueError: an overlay or a format that is not known, or fps that are not positive.
     """
 
     input: str
@@ -70,6 +70,8 @@ class Job:
     save_every: float = 20.0
 
     def __post_init__(self) -> None:
+        if self.fps is not None and not self.fps > 0:
+            raise ValueError(f"fps must be positive, got {self.fps:g}")
         for kind, names, known in (
             ("overlay", self.overlays, OVERLAYS),
             ("format", self.formats, FORMATS),

@@ -289,7 +289,8 @@ def test_help_has_examples(capsys: pytest.CaptureFixture[str]) -> None:
     shown = capsys.readouterr().out
     assert end.value.code == 0
     assert "Examples:" in shown and "Exit codes:" in shown and "--max-frames" in shown
-    for wrong in ([], ["--config-file", "x.yaml", "--max-frames", "0"]):
+    given = ["--config-file", "x.yaml"]
+    for wrong in ([], [*given, "--max-frames", "0"], [*given, "--score", "30"]):
         with pytest.raises(SystemExit) as end:
             demo.main(["--input", "x", "--output", "y", *wrong])
         assert end.value.code == 2

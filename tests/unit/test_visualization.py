@@ -82,6 +82,10 @@ def test_small_frames_are_enlarged() -> None:
     changed = (drawn != 90).any(-1)
     assert np.array_equal(changed, box_mask(40, 60).repeat(3, 0).repeat(3, 1))
     assert draw([box_mask(40, 60)], [3], min_side=100).shape == GREY.shape
+    thin = np.zeros((8, 1000, 3), dtype=np.uint8)  # and not 240 x 30,000 pixels
+    style = OverlayStyle(min_side=240)
+    empty = {"masks": np.zeros((0, 8, 1000), dtype=bool), "ids": [], "names": [], "scores": []}
+    assert draw_tracks(thin, **empty, style=style).shape == (16, 2000, 3)
 
 
 def test_bad_input_is_named() -> None:

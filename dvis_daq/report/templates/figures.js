@@ -80,7 +80,7 @@ function startFigures() {
   const { counts } = figures;
   const made = [];
   if (counts) made.push(make('p', { class: 'summary' }, ...Object.entries(counts).map(([name, count]) =>
-    make('span', {}, make('b', { text: count }), ` ${name}`))));
+    make('span', {}, make('b', { text: count }), ` ${count === 1 ? name.replace(/s$/, '') : name}`))));
   made.push(make('div', { class: 'columns' }, ...grouped(figures)));
   const columns = [];
   if (figures.per_class) columns.push(classCard(figures.per_class));
