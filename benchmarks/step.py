@@ -58,6 +58,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.out:
         settings = {name: str(value) for name, value in vars(args).items()}
         result = {"machine": machine(device), "settings": settings, "segmenter_ms": segmenting}
+        args.out.parent.mkdir(parents=True, exist_ok=True)
         args.out.write_text(json.dumps(result | {"rows": rows}, indent=2) + "\n")
 
 
