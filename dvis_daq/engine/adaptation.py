@@ -55,9 +55,7 @@ def adapt(cfg: CfgNode, model: nn.Module) -> nn.Module:
     if solver.ACTIVATION_CHECKPOINTING:
         logger.info("%d blocks recompute their activations", recompute_blocks(model))
     if solver.COMPILE:
-        if on_cpu:
-            _check_compiler()
-        _compile(model.get_submodule("segmenter"))
+        compile_segmenter(model.get_submodule("segmenter"))
     return model
 
 
@@ -101,17 +99,23 @@ def _local_batch_norm(shared: nn.SyncBatchNorm) -> nn.BatchNorm2d:
     return local.train(shared.training)
 
 
+def compile_segmenter(segmenter: nn.Module) -> None:
+    """Compiles the children of a segmenter in place, so that names stay; sizes may change.
+
+    Raises:
+        ConfigError: on a CPU without a C++ compiler.
+    """
+    if next(segmenter.parameters()).device.type == "cpu":
+        _check_compiler()
+    for part in segmenter.children():
+        part.compile(dynamic=True)
+
+
 def _check_compiler() -> None:
     """torch would say so in the first step, within pages of its own traceback."""
     program = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
     if shutil.which(program) is None:
         raise ConfigError(
-            f"SOLVER.COMPILE on a CPU needs a C++ compiler, and there is no {program!r}; install "
-            "one, name it in the environment variable CXX, or set SOLVER.COMPILE False"
+            f"COMPILE on a CPU needs a C++ compiler, and there is no {program!r}; install one, name "
+            "it in the environment variable CXX, or set SOLVER.COMPILE and TEST.COMPILE to False"
         )
-
-
-def _compile(segmenter: nn.Module) -> None:
-    """Compiles the children of a segmenter in place, so that names stay; sizes may change."""
-    for part in segmenter.children():
-        part.compile(dynamic=True)

@@ -9,6 +9,7 @@ from detectron2.config import CfgNode
 from torch import nn
 
 from dvis_daq.checkpoint import load_weights
+from dvis_daq.engine.adaptation import compile_segmenter
 from dvis_daq.engine.setup import build_model
 from dvis_daq.segmenter.folding import fold_frozen_norms
 
@@ -33,4 +34,6 @@ def trained_model(cfg: CfgNode, *, trust: bool = False) -> tuple[nn.Module, dict
     model = build_model(cfg)
     content = load_weights(model, cfg.MODEL.WEIGHTS, partial=cfg.MODEL.PARTIAL_WEIGHTS, trust=trust)
     fold_frozen_norms(model, dtype=getattr(torch, cfg.TEST.PRECISION))
+    if cfg.TEST.COMPILE:
+        compile_segmenter(model.get_submodule("segmenter"))
     return model.eval(), content
