@@ -116,6 +116,6 @@ def _check_compiler() -> None:
     program = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
     if shutil.which(program) is None:
         raise ConfigError(
-            f"COMPILE on a CPU needs a C++ compiler, and there is no {program!r}; install one, name "
-            "it in the environment variable CXX, or set SOLVER.COMPILE and TEST.COMPILE to False"
+            f"COMPILE on a CPU needs a C++ compiler, and there is no {program!r}; install one, "
+            "name it in the environment variable CXX, or set SOLVER.COMPILE and TEST.COMPILE False"
         )
