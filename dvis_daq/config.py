@@ -235,6 +235,8 @@ def _add_genvis(cfg: CfgNode) -> None:
     genvis.DECODER_LAYERS = 3
     genvis.NUM_QUERIES = 100  # rows, `GenVIS` only; `GenVIS_DAQ` has tracks and anchors
     genvis.SIMILARITY_WEIGHT = 0.5
+    # `GenVIS_DAQ`: rows of a first frame, its candidates as in DVIS-DAQ | anchors as in later ones.
+    genvis.FIRST_ROWS = "candidates"
     # Instance prototype memory; the baseline of Tab. A1 has none. MEMORY_CLIPS: the latest clips
     # that are read, 0 for all, as published.
     genvis.MEMORY = True

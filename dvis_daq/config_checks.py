@@ -55,6 +55,7 @@ def check_values(cfg: CfgNode) -> None:
     _one_of(cfg.MODEL.TRACKER.NOISE.MODE, "MODEL.TRACKER.NOISE.MODE", ("none", "rs", "wa", "cc"))
     for key, choices in ANCHOR_CHOICES.items():
         _one_of(cfg.MODEL.TRACKER.ANCHORS[key], f"MODEL.TRACKER.ANCHORS.{key}", choices)
+    _one_of(cfg.MODEL.GENVIS.FIRST_ROWS, "MODEL.GENVIS.FIRST_ROWS", ("candidates", "anchors"))
     _one_of(cfg.SOLVER.LR_SCALING, "SOLVER.LR_SCALING", ("none", "linear", "sqrt"))
     _one_of(cfg.SOLVER.NON_FINITE, "SOLVER.NON_FINITE", ("stop", "skip"))
     _one_of(cfg.TEST.FIRST_FRAME_MATCH, "TEST.FIRST_FRAME_MATCH", ("iou", "released"))

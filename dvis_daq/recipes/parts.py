@@ -213,6 +213,7 @@ def build_genvis_daq_tracker(cfg: CfgNode, segmenter: Segmenter) -> GenVISDAQTra
         background_queries=tracker.BACKGROUND_QUERIES,
         window=tracker.APPEARANCE_WINDOW,
         shares=shares_of_queries if anchors.SOFTMAX == "q" else shares_of_keys,
+        anchors_first=cfg.MODEL.GENVIS.FIRST_ROWS == "anchors",
         emergence=lambda: emergence_anchors(anchors, dim),
         disappearance=lambda: disappearance_anchors(anchors, dim),
     )

@@ -4,8 +4,9 @@ The paper says only that DAQ was integrated into GenVIS without its memory; how 
 static rows become tracks and emergence anchors, as in `DAQTracker`: their positions are the
 appearance of what they stand for, so the learned positions of rows and candidates go. A second
 tracker asks of each track whether it is still there; it starts from the clip queries that the
-rows of GenVIS began as. Clips have one frame. Unlike in DVIS-DAQ the candidates of a first
-frame are no rows; all rows are anchors there.
+rows of GenVIS began as. Clips have one frame. As in DVIS-DAQ the rows of a first frame are its
+candidates: anchors alone, which begin alike, hardly learn to tell apart two candidates of one
+object (docs/ablations.md, Tab. A1).
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ class GenVISDAQTracker(nn.Module):
         background_queries: S, rows of tracker 2 for what belongs to no track.
         window: W, earlier observations that an appearance is compared with (Eq. 5).
         shares: what competes in tracker 2 (Tab. A4a).
+        anchors_first: the rows of a first frame are emergence anchors, not candidates.
         emergence: makes what makes DAQ_Emg, one for each candidate.
         disappearance: makes what makes DAQ_Dis.
     """
@@ -52,6 +54,7 @@ class GenVISDAQTracker(nn.Module):
         background_queries: int = 5,
         window: int = 9,
         shares: Shares = shares_of_queries,
+        anchors_first: bool = False,
         emergence: Callable[[], EmergenceAnchors] = EmergenceAnchors,
         disappearance: Callable[[], DisappearanceAnchors] = DisappearanceAnchors,
     ) -> None:
@@ -59,6 +62,7 @@ class GenVISDAQTracker(nn.Module):
         dim = clip.hidden_dim
         self.clip = clip
         self.window = window
+        self.anchors_first = anchors_first
         self.clip_queries = nn.Embedding(num_queries, dim)
         self.emergence_query = nn.Embedding(1, dim)
         self.background_queries = nn.Embedding(background_queries, dim)
@@ -97,6 +101,8 @@ class GenVISDAQTracker(nn.Module):
         tracks = Queries(state.queries, state.appearance.mean)
         anchors = self.emergence_anchors(self.emergence_query.weight, candidates, frame)
         rows = tracks.join(anchors)
+        if state.frame == 0 and not self.anchors_first:
+            rows = candidates
         layers = self.clip.read(rows, tokens, candidates.position)  # (L, N + M, C)
         tracked = self.clip.predict(layers, features)
         step = ClipStep(

@@ -17,8 +17,8 @@ from dvis_daq.config import get_config
 ROOT = Path(__file__).resolve().parents[2]
 # CPU seconds an iteration of configs/synthetic: segmenter, tracker, refiner; measured on one
 # core of a machine with two.
-SECONDS_PER_ITERATION = (0.13, 0.1, 0.35)
-SECONDS_OF_START_AND_EVALUATION = 45.0
+SECONDS_PER_ITERATION = (0.125, 0.08, 0.12)
+SECONDS_OF_START_AND_EVALUATION = 30.0
 
 
 class RunError(RuntimeError):

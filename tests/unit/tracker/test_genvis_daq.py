@@ -17,11 +17,28 @@ def follow(video, tracker=None, state=None):
         return list(track((tracker or genvis_daq()).eval(), LIFE, video, state))
 
 
-def test_a_first_frame_has_anchors_alone() -> None:
+def test_a_first_frame_has_one_row_for_each_candidate() -> None:
     [done] = follow(clip_video(1))
     assert done.step.num_tracked == 0 and len(done.step.tracked) == CANDIDATES
     assert done.step.disappearing is None
     assert 0 < len(done.state) < CANDIDATES
+
+
+@pytest.mark.parametrize("anchors_first", [False, True])
+def test_what_the_rows_of_a_first_frame_are(anchors_first: bool) -> None:
+    """Its candidates, or anchors, which have a learned query in common."""
+    tracker = genvis_daq().eval()
+    tracker.anchors_first = anchors_first
+    video = clip_video(2, seed=3)
+    before = follow(video, tracker)
+    with torch.no_grad():
+        tracker.emergence_query.weight.add_(1.0)
+    after = follow(video, tracker)
+    same = [
+        torch.equal(one.step.queries, other.step.queries)
+        for one, other in zip(before, after, strict=True)
+    ]
+    assert same == [not anchors_first, False]
 
 
 def test_tracks_come_and_go_and_ids_are_never_used_again() -> None:
