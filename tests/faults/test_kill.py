@@ -72,10 +72,13 @@ def test_killed_twenty_times(tmp_path: Path, tally: Callable[..., None]) -> None
             time.sleep(0.01)
         if reached >= 0:
             redone = max(redone, reached - start.value + 1)
-        goal = start.value + rng.randint(2, 7)  # somewhere within, or between, two iterations
+        goal = start.value + rng.randint(2, 7)
+        began = time.monotonic()
         while done.value < min(goal, ITERATIONS - 12) and process.is_alive():
             time.sleep(0.001)
-        time.sleep(rng.random() * 0.1)
+        # somewhere within the next iterations or the checkpoint after them, however slow they are
+        one = (time.monotonic() - began) / max(done.value - start.value + 1, 1)
+        time.sleep(rng.random() * 1.5 * one)
         os.kill(process.pid, signal.SIGKILL)
         process.join()
         assert process.exitcode == -signal.SIGKILL
