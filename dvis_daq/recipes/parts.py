@@ -5,6 +5,7 @@ from __future__ import annotations
 from detectron2.config import CfgNode
 from detectron2.modeling import build_backbone
 
+from dvis_daq.config import ConfigError
 from dvis_daq.layers import shares_of_keys, shares_of_queries
 from dvis_daq.refiner import TemporalRefiner
 from dvis_daq.segmenter import (
@@ -57,6 +58,12 @@ def build_segmenter(cfg: CfgNode, *, deep: int = 1, pixel_features: bool = False
     backbone = build_backbone(cfg)
     head, former = cfg.MODEL.SEM_SEG_HEAD, cfg.MODEL.MASK_FORMER
     shapes = backbone.output_shape()
+    missing = sorted(set(head.IN_FEATURES) - set(shapes))
+    if missing:
+        raise ConfigError(
+            f"MODEL.SEM_SEG_HEAD.IN_FEATURES names {', '.join(missing)}; the backbone "
+            f"{cfg.MODEL.BACKBONE.NAME} has {', '.join(shapes)}"
+        )
     reid = None
     if former.REID_BRANCH:
         reid = reid_head(

@@ -156,6 +156,10 @@ def test_released_disappearance_is_not_simulated_for_vps(tmp_path):
         ({"MODEL": {"TASK": "vid"}}, "vis, vps, vss, vos"),
         ({"SOLVER": {"CLIP_GRADIENTS": {"CLIP_TYPE": "nope"}}}, "full_model, norm, value"),
         ({"SOLVER": {"MAX_ITER": 0}}, "SOLVER.MAX_ITER is 0; it must be at least 1"),
+        (
+            {"MODEL": {"MASK_FORMER": {"TRAIN_NUM_POINTS": 0}}},
+            "TRAIN_NUM_POINTS is 0; it must be at least 1",
+        ),
         ({"DATALOADER": {"NUM_WORKERS": -1}}, "NUM_WORKERS is -1; it must be at least 0"),
         ({"MODEL": {"REFINER": {"TEMPORAL_PADDING": "mean"}}}, "appearance, zero, learned, none"),
         ({"MODEL": {"TRACKER": {"NOISE": {"MODE": "mix"}}}}, "none, rs, wa, cc"),

@@ -11,7 +11,7 @@ from detectron2.modeling import META_ARCH_REGISTRY
 
 import dvis_daq.recipes  # noqa: F401  registers the models
 from dvis_daq.checkpoint import to_official
-from dvis_daq.config import get_config
+from dvis_daq.config import ConfigError, get_config
 from dvis_daq.model import VideoModel
 from tests.conftest import ROOT
 
@@ -78,3 +78,10 @@ def test_model_zoo_names_files_that_are_there() -> None:
     rows = re.findall(r"^\| `(\w+/\w+)` \|", (ROOT / "MODEL_ZOO.md").read_text(), re.MULTILINE)
     assert len(rows) > 40
     assert [row for row in rows if not (ROOT / "configs" / f"{row}.yaml").is_file()] == []
+
+
+def test_a_map_that_the_backbone_does_not_have_is_named() -> None:
+    opts = ["MODEL.SEM_SEG_HEAD.IN_FEATURES", "['res9', 'res5']", "MODEL.DEVICE", "cpu"]
+    cfg = get_config(ROOT / "configs" / "synthetic" / "MinVIS.yaml", opts)
+    with pytest.raises(ConfigError, match=r"IN_FEATURES names res9; the backbone .* has .*res5"):
+        META_ARCH_REGISTRY.get(cfg.MODEL.META_ARCHITECTURE)(cfg)
