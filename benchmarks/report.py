@@ -84,7 +84,7 @@ def _machine(content: Mapping[str, Any]) -> str:
     told = content.get("machine", {})
     told = told if isinstance(told, Mapping) else {"machine": told}
     shown = dict(told) | dict(content.get("settings", {}))
-    skipped = ("json", "config_file")
+    skipped = ("json", "out", "config_file")
     return "; ".join(
         f"{key} {value}"
         for key, value in shown.items()
