@@ -15,6 +15,7 @@ from itertools import chain
 import numpy as np
 
 from dvis_daq.metrics.label_images import count_pairs, read_segment_ids
+from dvis_daq.metrics.memory import keep_freed_memory
 from dvis_daq.metrics.panoptic import Frames, PanopticFrame
 
 ABSENT = -1  # class of a segment in a frame that does not list it
@@ -91,6 +92,7 @@ def count_segments(
             with its json.
     """
     tables = SegmentTable.of(predicted, class_index), SegmentTable.of(actual, class_index)
+    keep_freed_memory()
     shared = np.zeros((len(actual), *(len(table.ids) + 1 for table in tables)), np.int64)
     frames = list(enumerate(zip(predicted, actual, strict=True)))
     with ThreadPoolExecutor(_THREADS) as pool:
