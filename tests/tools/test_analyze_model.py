@@ -13,6 +13,7 @@ from dvis_daq.engine.costs import Stage, count_parameters
 from tests.conftest import ROOT
 from tests.tools.scripts import load_script
 
+PARTS = ["backbone", "pixel decoder", "query decoder", "segmenter"]
 SIZES = ["--height", "32", "--width", "64", "--tracks", "3", "--repeats", "1"]
 
 
@@ -79,12 +80,18 @@ def test_every_backbone_can_be_traced(tool, opts: list[str], capsys) -> None:
     assert "conv" in capsys.readouterr().out
 
 
-def test_benchmark_prints_the_same_rows(capsys) -> None:
-    file = str(ROOT / "configs" / "synthetic" / "MinVIS.yaml")
-    load_script("benchmarks/model.py").main(["--config-file", file, *SIZES])
+def test_benchmark_adds_the_share_of_the_limit(tmp_path, capsys) -> None:
+    config = str(ROOT / "configs" / "synthetic" / "MinVIS.yaml")
+    file = tmp_path / "deep" / "model.json"
+    load_script("benchmarks/model.py").main(
+        ["--config-file", config, *SIZES, "--json", str(file)]
+    )  # fmt: skip
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split() == ["part", "params", "(M)", "time", "(ms)", "memory", "(MB)"]
-    assert len(lines) == 5
+    assert lines[0].split()[:6] == ["part", "params", "(M)", "operations", "(G)", "time"]
+    rows = json.loads(file.read_text())["rows"]
+    assert [row["part"] for row in rows] == PARTS
+    for row in rows:
+        assert row["share_of_limit"] == pytest.approx(row["limit_ms"] / row["milliseconds"])
 
 
 def test_bad_file_ends_with_one_line(tool) -> None:
