@@ -93,10 +93,10 @@ def _machine(content: Mapping[str, Any]) -> str:
 
 
 def _table(name: str, content: Mapping[str, Any]) -> str:
+    if name == "train":
+        return train.table(content["cases"])
     if "cases" in content:
-        return (train if name == "train" else stream).table(
-            content["cases"] if name == "train" else content
-        )
+        return stream.table(content)
     rows = content.get("rows", content)
     if isinstance(rows, Mapping):
         rows = [{"": key} | _flat(value) for key, value in rows.items() if key != "machine"]

@@ -42,6 +42,8 @@ from dvis_daq.segmenter.exporting import (
 
 TOLERANCE = 1e-3  # relative to the largest value of each output, float32
 KINDS = (".pt2", ".onnx")
+# A program is written in float32 by torch.export, whatever the model is run in
+PLAIN = ("TEST.PRECISION", "float32", "TEST.COMPILE", "False")
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -72,7 +74,9 @@ def run(options: argparse.Namespace) -> None:
         ValueError, OSError: something given is missing or does not fit.
         SystemExit: the written program says something else than the model.
     """
-    predictor = VideoPredictor.from_config(options.config_file, options.weights, options.opts)
+    predictor = VideoPredictor.from_config(
+        options.config_file, options.weights, [*options.opts, *PLAIN]
+    )
     segmenter = predictor.model.segmenter
     device = predictor.model.device
     images = torch.randint(0, 256, (options.frames, 3, *options.size), dtype=torch.uint8)

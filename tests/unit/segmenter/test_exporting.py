@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from dvis_daq.checkpoint import write_weights
+from dvis_daq.config import get_config
+from dvis_daq.engine.setup import build_model
 from dvis_daq.segmenter import exporting
 from dvis_daq.segmenter.exporting import (
     difference,
@@ -18,7 +21,9 @@ from dvis_daq.segmenter.exporting import (
     run_program,
 )
 from dvis_daq.tracker.loop import track
+from tests.tools.scripts import load_script
 from tests.unit.streaming.tiny import tiny_predictor
+from tests.unit.test_predictor import CONFIG, TINY
 
 FRAMES = torch.randint(
     0, 256, (2, 2, 3, 32, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
@@ -67,3 +72,15 @@ def test_the_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     with pytest.raises(ValueError, match=r"ONNX needs the package onnxruntime: pip install"):
         run_onnx(tmp_path / "x.onnx", FRAMES[0])
     assert "onnx" in exporting.ONNX_HINT
+
+
+def test_the_program_is_float32_whatever_the_model_is_run_in(tmp_path: Path) -> None:
+    model = build_model(get_config(CONFIG, TINY))
+    weights, output = tmp_path / "model.safetensors", tmp_path / "segmenter.pt2"
+    write_weights(weights, model.state_dict())
+    load_script("tools/export.py").main(
+        ["--config-file", str(CONFIG), "--weights", str(weights), "--size", "32", "64",
+         "--output", str(output), *TINY, "TEST.PRECISION", "bfloat16"]
+    )  # fmt: skip
+    _, values = run_program(output, FRAMES[0][:1])
+    assert {value.dtype for value in values} == {torch.float32}
