@@ -19,6 +19,7 @@ import dvis_daq.tracker.loop
 from benchmarks.literal import LiteralModel, inference, tracker
 from dvis_daq.data.images import LazyClip
 from dvis_daq.segmenter import Segmenter
+from dvis_daq.structures import MaskProducts
 from dvis_daq.tracker.bank import TrackBank
 from dvis_daq.tracker.state import Lifecycle
 
@@ -26,6 +27,7 @@ from dvis_daq.tracker.state import Lifecycle
 OURS: list[tuple[str, Any, str]] = [
     ("decode", LazyClip, "__getitem__"),
     ("copy", Segmenter, "normalize"),
+    ("heads", MaskProducts, "dense"),
     ("pooling", dvis_daq.tracker.daq, "mask_pool"),
     ("life cycle", dvis_daq.tracker.loop, "advance"),
     ("life cycle", Lifecycle, "seen"),

@@ -155,31 +155,72 @@ class FrameOutputs:
 
 
 @dataclass(frozen=True)
+class MaskProducts:
+    """Masks that are not made yet: dot products of embeddings with the features of T frames.
+
+    Attributes:
+        embeds: (L, N, D).
+        features: (T, D, h, w).
+    """
+
+    embeds: Tensor
+    features: Tensor
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """L, N, T, h, w: what `dense` would have."""
+        frames, _, *size = self.features.shape
+        return (*self.embeds.shape[:2], frames, *size)
+
+    def __getitem__(self, key: tuple[slice, Tensor | slice]) -> MaskProducts:
+        """Some layers and rows."""
+        return MaskProducts(self.embeds[key], self.features)
+
+    def dense(self) -> Tensor:
+        """(L, N, T, h, w) mask logits."""
+        return torch.einsum("lnd,tdhw->lnthw", self.embeds, self.features)
+
+
+@dataclass(frozen=True)
 class Predictions:
     """What a head D says of N queries, layer by layer.
 
     Attributes:
         logits: (L, N, K + 1) class logits, background last.
-        masks: (L, N, T, h, w) mask logits.
+        source: (L, N, T, h, w) mask logits, or what they are made of. A training step looks at
+            few rows of most layers: `final` and `rows` choose before `masks` makes them.
     """
 
     logits: Tensor
-    masks: Tensor
+    source: Tensor | MaskProducts
 
     def __post_init__(self) -> None:
-        _check("masks", self.masks, (*self.logits.shape[:2], None, None, None))
+        _check("masks", self.source, (*self.logits.shape[:2], None, None, None))
 
     def __len__(self) -> int:
         return self.logits.shape[1]
 
+    def __getitem__(self, key: tuple[slice, Tensor | slice]) -> Predictions:
+        """Some layers and rows."""
+        return Predictions(self.logits[key], self.source[key])
+
+    @property
+    def num_frames(self) -> int:
+        return self.source.shape[2]
+
+    @property
+    def masks(self) -> Tensor:
+        """(L, N, T, h, w) mask logits; products are computed with each call."""
+        return self.source.dense() if isinstance(self.source, MaskProducts) else self.source
+
     @property
     def final(self) -> Predictions:
         """The last layer, still with its axis (L = 1)."""
-        return Predictions(self.logits[-1:], self.masks[-1:])
+        return self[-1:, :]
 
     def rows(self, rows: Tensor | slice) -> Predictions:
         """The queries `rows`, a bool mask (N,), an index (M,) or a slice."""
-        return Predictions(self.logits[:, rows], self.masks[:, rows])
+        return self[:, rows]
 
     def scores(self) -> Tensor:
         """(N,) score of the final layer: the best of the K real classes after softmax."""
@@ -277,9 +318,9 @@ def foreground_score(logits: Tensor) -> Tensor:
     return logits.softmax(-1)[..., :-1].amax(-1)
 
 
-def _check(name: str, value: Tensor, shape: tuple[int | None, ...]) -> None:
+def _check(name: str, value: Tensor | MaskProducts, shape: tuple[int | None, ...]) -> None:
     """Raises ValueError unless `value` has the shape; None fits any size."""
-    fits = value.dim() == len(shape) and all(
+    fits = len(value.shape) == len(shape) and all(
         want is None or want == have for want, have in zip(shape, value.shape, strict=True)
     )
     if not fits:

@@ -13,11 +13,17 @@ from dvis_daq.layers.attention import (
 )
 from dvis_daq.layers.deformable_attention import MSDeformableAttention, pixel_centres
 from dvis_daq.layers.initial import c2_xavier_fill, xavier_matrices
-from dvis_daq.layers.mask_head import MaskHead, mask_logits
+from dvis_daq.layers.mask_head import MaskHead
 from dvis_daq.layers.mask_pooling import mask_pool
 from dvis_daq.layers.points import sample_points, uncertain_points
 from dvis_daq.layers.position import sine_position_2d
-from dvis_daq.layers.precision import at_least_float32, half_range, inference_autocast, no_autocast
+from dvis_daq.layers.precision import (
+    at_least_float32,
+    half_range,
+    inference_autocast,
+    no_autocast,
+    without_float16,
+)
 
 __all__ = [
     "MLP",
@@ -33,7 +39,6 @@ __all__ = [
     "c2_xavier_fill",
     "half_range",
     "inference_autocast",
-    "mask_logits",
     "mask_pool",
     "no_autocast",
     "pixel_centres",
@@ -42,5 +47,6 @@ __all__ = [
     "shares_of_queries",
     "sine_position_2d",
     "uncertain_points",
+    "without_float16",
     "xavier_matrices",
 ]

@@ -140,7 +140,7 @@ class FeedForward(nn.Module):
         xavier_matrices(self)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.norm(x + self.linear2(F.relu(self.linear1(x))))
+        return self.norm(x + self.linear2(F.relu_(self.linear1(x))))
 
 
 class MLP(nn.Module):
@@ -152,7 +152,7 @@ class MLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         for layer in self.layers[:-1]:
-            x = F.relu(layer(x))
+            x = F.relu_(layer(x))
         return self.layers[-1](x)
 
 

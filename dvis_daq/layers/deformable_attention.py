@@ -17,7 +17,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dvis_daq.layers.precision import at_least_float32, half_range, no_autocast
+from dvis_daq.layers.precision import (
+    at_least_float32,
+    half_range,
+    no_autocast,
+    without_float16,
+)
 
 Sizes = Sequence[tuple[int, int]]  # (h, w) of each level
 Sampler = Callable[[Tensor, Sizes, Tensor, Tensor], Tensor]  # see sample_values
@@ -97,9 +102,10 @@ class MSDeformableAttention(nn.Module):
             raise ValueError(
                 f"memory {tuple(memory.shape)} is not made of {levels} maps of sizes {list(sizes)}"
             )
-        query, memory = at_least_float32(query), at_least_float32(memory)
+        query = at_least_float32(query)
         with half_range(query):
-            value = self.value_proj(memory).unflatten(-1, (heads, -1))  # (T, S, heads, d)
+            value = self.value_proj(without_float16(memory))
+            value = value.unflatten(-1, (heads, -1))  # (T, S, heads, d)
         with no_autocast(query):
             places, weights = self._look(query, reference, sizes)
             mixed = self.sampler(value, sizes, places, weights)
@@ -113,28 +119,30 @@ class MSDeformableAttention(nn.Module):
         loops run over long rows, and the softmax over rows side by side.
         """
         size = query.new_tensor([[w, h] for h, w in sizes])  # (levels, xy)
-        centre = reference.T * size[..., None] - 0.5  # (levels, xy, Q) pixels
-        offsets, attention = self.sampling_offsets, self.attention_weights
-        bias = offsets.bias.view(*self.layout, 2, 1)
-        places = _rows(offsets.weight, (bias + centre[:, None]).flatten(0, 3), query)
-        weights = _rows(attention.weight, attention.bias[:, None], query)
+        centre = reference.T.contiguous() * size[..., None] - 0.5  # (levels, xy, Q) pixels
         heads, levels, points = self.layout
-        weights = weights.unflatten(1, (heads, levels * points)).softmax(2)
-        return places.unflatten(1, (*self.layout, 2)), weights.unflatten(2, (levels, points))
+        places = _rows(self.sampling_offsets, query).unflatten(1, (*self.layout, 2))
+        places += centre[:, None]
+        weights = _rows(self.attention_weights, query).unflatten(1, (heads, levels * points))
+        return places, weights.softmax(2).unflatten(2, (levels, points))
 
 
-def _rows(weight: Tensor, bias: Tensor, query: Tensor) -> Tensor:
-    """(T, N, Q) linear function of queries (T, Q, C): weight (N, C), bias (N, Q) or (N, 1)."""
+def _rows(linear: nn.Linear, query: Tensor) -> Tensor:
+    """(T, N, Q) what `linear` makes of the queries (T, Q, C)."""
     # on a CPU the product of rows is faster, with the transposing after it, than that of columns
-    return F.linear(query, weight).mT.contiguous().add_(bias)
+    return F.linear(query, linear.weight).mT.contiguous().add_(linear.bias[:, None])
 
 
 def pixel_centres(sizes: Sizes, like: Tensor) -> Tensor:
-    """(S, 2) centres (x, y) in 0..1 of the pixels of all maps, row-major, map after map."""
+    """(S, 2) centres (x, y) in 0..1 of the pixels of all maps, row-major, map after map.
+
+    On the device of `like` and in its precision, but in float32 at least.
+    """
+    dtype = torch.promote_types(like.dtype, torch.float32)
     maps = []
     for height, width in sizes:
-        y = (torch.arange(height, dtype=like.dtype, device=like.device) + 0.5) / height
-        x = (torch.arange(width, dtype=like.dtype, device=like.device) + 0.5) / width
+        y = (torch.arange(height, dtype=dtype, device=like.device) + 0.5) / height
+        x = (torch.arange(width, dtype=dtype, device=like.device) + 0.5) / width
         maps.append(torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1).flatten(0, 1))
     return torch.cat(maps)
 
@@ -198,12 +206,8 @@ def sample_by_bags(value: Tensor, sizes: Sizes, places: Tensor, weights: Tensor)
 
 def _bags(corners: Tensor) -> Tensor:
     """(T Q heads, levels * points * 4) of (T, heads, levels, points, 4, Q)."""
-    heads = corners.shape[1]
-    flat = corners.flatten(1, 4)  # (T, N, Q)
-    bags = flat.new_empty(flat.mT.shape)
-    for bag, rows in zip(bags, flat, strict=True):
-        bag.copy_(rows.t())  # frame by frame it is a matrix, which PyTorch transposes by blocks
-    return bags.view(-1, flat.shape[1] // heads)
+    each = corners.shape[2:5].numel()
+    return corners.flatten(1, 4).mT.reshape(-1, each)
 
 
 def _with_border(value: Tensor, sizes: Sizes) -> Tensor:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from dvis_daq.layers.attention import MLP
-from dvis_daq.structures import Predictions
+from dvis_daq.structures import MaskProducts, Predictions
 
 
 class MaskHead(nn.Module):
@@ -32,12 +31,9 @@ class MaskHead(nn.Module):
             mask_features: (T, D, h, w).
 
         Returns:
-            Class logits (L, N, K + 1) and mask logits (L, N, T, h, w).
+            Class logits (L, N, K + 1) and mask logits (L, N, T, h, w); in training the masks are
+            products, made of the rows that are asked for.
         """
         x = self.norm(x)
-        return Predictions(self.class_embed(x), mask_logits(self.mask_embed(x), mask_features))
-
-
-def mask_logits(mask_embeds: Tensor, mask_features: Tensor) -> Tensor:
-    """(..., T, h, w) dot products of embeddings (..., D) with the features (T, D, h, w)."""
-    return torch.einsum("...d,tdhw->...thw", mask_embeds, mask_features)
+        masks = MaskProducts(self.mask_embed(x), mask_features)
+        return Predictions(self.class_embed(x), masks if self.training else masks.dense())

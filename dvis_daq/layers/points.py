@@ -27,7 +27,7 @@ def sample_points(maps: Tensor, points: Tensor) -> Tensor:
     if points.dim() != 3 or points.shape[0] not in (1, maps.shape[0]):
         raise ValueError(f"points {tuple(points.shape)} do not fit maps {tuple(maps.shape)}")
     dtype = torch.promote_types(maps.dtype, points.dtype)
-    maps, grid = maps.to(dtype), (2 * points.to(dtype) - 1)[:, None]
+    maps, grid = maps.to(dtype), (2 * points.to(dtype)).sub_(1)[:, None]
     if points.shape[0] == 1:  # one image of N channels
         return F.grid_sample(maps[None], grid, align_corners=False)[0, :, 0]
     return F.grid_sample(maps[:, None], grid, align_corners=False)[:, 0, 0]
@@ -70,4 +70,5 @@ def uncertain_points(
         certainty = sample_points(logits, candidates).abs()
     chosen = certainty.topk(num_uncertain, dim=1, largest=False, sorted=False).indices
     uniform = torch.rand(maps, num_points - num_uncertain, 2, **options)
-    return torch.cat([candidates.take_along_dim(chosen[..., None], dim=1), uniform], dim=1)
+    uncertain = candidates.gather(1, chosen[..., None].expand(-1, -1, 2))
+    return torch.cat([uncertain, uniform], dim=1)

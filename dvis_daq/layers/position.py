@@ -44,7 +44,8 @@ def _embed_axis(
     size: int, channels: int, dtype: torch.dtype, device: torch.device | str | None
 ) -> Tensor:
     """(channels, size) embedding of the places 1..size, scaled to a full circle."""
-    place = torch.arange(1, size + 1, dtype=dtype, device=device) * (2 * math.pi / (size + EPS))
-    exponent = torch.arange(0, channels, 2, dtype=dtype, device=device) / channels
+    exact = torch.promote_types(dtype, torch.float32)  # half precision cannot count the pixels
+    place = torch.arange(1, size + 1, dtype=exact, device=device) * (2 * math.pi / (size + EPS))
+    exponent = torch.arange(0, channels, 2, dtype=exact, device=device) / channels
     angle = place / (TEMPERATURE**exponent)[:, None]  # (channels / 2, size)
-    return torch.stack([angle.sin(), angle.cos()], dim=1).flatten(0, 1)
+    return torch.stack([angle.sin(), angle.cos()], dim=1).flatten(0, 1).to(dtype)

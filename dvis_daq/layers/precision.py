@@ -11,6 +11,11 @@ def at_least_float32(x: Tensor) -> Tensor:
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
+def without_float16(x: Tensor) -> Tensor:
+    """Casts float16 up, whose range is short; bfloat16 stays, as it does in `half_range`."""
+    return x.float() if x.dtype is torch.float16 else x
+
+
 def half_range(x: Tensor) -> torch.autocast:
     """A context for sums that leave the range of float16: float32 instead of it.
 

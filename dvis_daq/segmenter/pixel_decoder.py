@@ -14,11 +14,11 @@ from torch.nn import functional as F
 
 from dvis_daq.layers import (
     MSDeformableAttention,
-    at_least_float32,
     c2_xavier_fill,
     half_range,
     pixel_centres,
     sine_position_2d,
+    without_float16,
     xavier_matrices,
 )
 
@@ -100,7 +100,7 @@ class PixelDecoder(nn.Module):
     def forward(self, features: Mapping[str, Tensor]) -> PixelFeatures:
         """Decodes the backbone maps `features`, name -> (T, channels, h_l, w_l)."""
         with half_range(next(iter(features.values()))):
-            maps = {name: at_least_float32(features[name]) for name in (*self.coarse, *self.fine)}
+            maps = {name: without_float16(features[name]) for name in (*self.coarse, *self.fine)}
             projected = [
                 projection(maps[name])
                 for name, projection in zip(self.coarse, self.input_proj, strict=True)
@@ -110,7 +110,7 @@ class PixelDecoder(nn.Module):
             for index, name in reversed(list(enumerate(self.fine, start=1))):
                 lateral = self.get_submodule(f"adapter_{index}")(maps[name])
                 y = F.interpolate(y, lateral.shape[-2:], mode="bilinear", align_corners=False)
-                y = F.relu(self.get_submodule(f"layer_{index}")(lateral + y))
+                y = F.relu_(self.get_submodule(f"layer_{index}")(lateral.add_(y)))
             return PixelFeatures(levels, self.mask_features(y), y)
 
 
@@ -152,8 +152,12 @@ class DeformableEncoder(nn.Module):
         reference = pixel_centres(sizes, like=x)
         for layer in self.encoder["layers"]:
             x = layer(x, position, reference, sizes)
-        pieces = x.mT.split([h * w for h, w in sizes], dim=-1)
-        return [piece.unflatten(-1, size) for piece, size in zip(pieces, sizes, strict=True)]
+        pieces = x.split([h * w for h, w in sizes], dim=1)
+        # seen as channels last in memory, which is what all that follows prefers
+        return [
+            piece.unflatten(1, size).permute(0, 3, 1, 2)
+            for piece, size in zip(pieces, sizes, strict=True)
+        ]
 
 
 class EncoderLayer(nn.Module):
@@ -175,7 +179,7 @@ class EncoderLayer(nn.Module):
         """One layer over tokens (T, S, C) with position (S, C) and reference points (S, 2)."""
         read = self.self_attn(x + position, reference, x, sizes)
         x = self.norm1(x + read)
-        return self.norm2(x + self.linear2(F.relu(self.linear1(x))))
+        return self.norm2(x + self.linear2(F.relu_(self.linear1(x))))
 
 
 class NormConv(nn.Conv2d):

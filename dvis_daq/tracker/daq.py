@@ -149,7 +149,7 @@ class DAQTracker(nn.Module):
         return TrackerStep(
             tracked=tracked,
             queries=layers[-1],
-            appearance=self._appearance(tracked.masks[-1, :, 0], frame),
+            appearance=self._appearance(tracked.final.masks[0, :, 0], frame),
             num_tracked=len(state),
             emergence=Transition(queries.feature + queries.position, layers[-1]),
         )

@@ -108,7 +108,7 @@ class GenVISDAQTracker(nn.Module):
         step = ClipStep(
             tracked=tracked,
             queries=layers[-1],
-            appearance=self._appearance(tracked.masks[-1, :, 0], features),
+            appearance=self._appearance(tracked.final.masks[0, :, 0], features),
             num_tracked=len(state),
             emergence=Transition(rows.feature + rows.position, layers[-1]),
             row_similarity=self.clip.row_similarity(self.clip.head.norm(layers[-1])),

@@ -21,9 +21,8 @@ from dvis_daq.layers import (
     MultiheadAttention,
     SelfAttention,
     at_least_float32,
-    mask_logits,
 )
-from dvis_daq.structures import FrameOutputs, Predictions
+from dvis_daq.structures import FrameOutputs, MaskProducts, Predictions
 from dvis_daq.tracker.embedding import most_similar
 from dvis_daq.tracker.state import TrackerStep, TrackState
 
@@ -221,7 +220,8 @@ class ReferringHead(nn.Module):
         """
         x = self.norm(x)
         both = torch.cat([references.expand_as(x), x], dim=-1)
-        return Predictions(self.class_embed(both), mask_logits(self.mask_embed(x), mask_features))
+        masks = MaskProducts(self.mask_embed(x), mask_features)
+        return Predictions(self.class_embed(both), masks if self.training else masks.dense())
 
 
 def _with_reid(queries: Tensor, frames: FrameOutputs) -> Tensor:

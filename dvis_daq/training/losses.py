@@ -112,10 +112,10 @@ def supervise(
     Raises:
         ValueError: predictions and targets differ in their number of frames.
     """
-    frames = predictions.masks.shape[2]
+    frames = predictions.num_frames
     if frames != targets.num_frames:
         raise ValueError(
-            f"predictions {tuple(predictions.masks.shape)} and targets "
+            f"predictions {tuple(predictions.source.shape)} and targets "
             f"{tuple(targets.masks.shape)} differ in frames"
         )
     device = predictions.logits.device
@@ -130,7 +130,7 @@ def supervise(
     return Supervision(
         logits=predictions.logits,
         labels=labels,
-        masks=tall(predictions.masks[:, query]),
+        masks=tall(predictions.rows(query).masks),
         truth=tall(targets.masks[target]),
         frames=frames,
         count=len(assignment.query) if count is None else count,
@@ -251,10 +251,10 @@ def _sample_maps(
     masks: Tensor, truth: Tensor, points: PointSampler, *, frames: int
 ) -> tuple[Tensor, Tensor]:
     """(L, N, P) values of masks (L, N, h, w) and truth (N, H, W), `frames` in each map."""
-    layers, rows = masks.shape[:2]
-    masks = masks.flatten(0, 1)
-    where = points.uncertain(masks.detach(), frames=frames)  # (L N, P, 2)
-    samples = sample_points(masks, where).unflatten(0, (layers, rows))
-    by_row = where.unflatten(0, (layers, rows)).transpose(0, 1).flatten(1, 2)  # (N, L P, 2)
-    wanted = sample_points(truth, by_row).unflatten(1, (layers, where.shape[1]))
-    return samples, wanted.transpose(0, 1)
+    truth = truth.to(masks.dtype)
+    samples, wanted = [], []
+    for layer in masks:  # one at a time needs a share of the memory, and less time for it
+        where = points.uncertain(layer.detach(), frames=frames)  # (N, P, 2)
+        samples.append(sample_points(layer, where))
+        wanted.append(sample_points(truth, where))
+    return torch.stack(samples), torch.stack(wanted)

@@ -245,9 +245,9 @@ def pair_costs(logits: Tensor, samples: Tensor, labels: Tensor, truth: Tensor) -
 def _clip_costs(predictions: Predictions, targets: ClipTargets, points: PointSampler) -> PairCosts:
     """Costs of L layers, (L, N, G) each."""
     frames = targets.num_frames
-    if predictions.masks.shape[2] != frames:
+    if predictions.num_frames != frames:
         raise ValueError(
-            f"predictions {tuple(predictions.masks.shape)} and targets "
+            f"predictions {tuple(predictions.source.shape)} and targets "
             f"{tuple(targets.masks.shape)} differ in frames"
         )
     masks = tall(at_least_float32(predictions.masks))  # (L, N, T h, w)

@@ -61,14 +61,8 @@ def image_losses(
     layers = []
     for layer, of_images in enumerate(zip(*matches, strict=True)):
         items = [
-            supervise(_layer(predictions, layer), targets, match, count=len(targets))
+            supervise(predictions[layer : layer + 1, :], targets, match, count=len(targets))
             for (predictions, targets), match in zip(images, of_images, strict=True)
         ]
         layers.append(layer_losses(items, weights=weights, points=points))
     return LayerLosses(*(torch.cat(values) for values in zip(*layers, strict=True)))
-
-
-def _layer(predictions: Predictions, layer: int) -> Predictions:
-    """One layer, still with its axis (L = 1)."""
-    here = slice(layer, layer + 1)
-    return Predictions(predictions.logits[here], predictions.masks[here])

@@ -142,7 +142,7 @@ def _supervisions(
     count = int(valid.sum())
     return [
         supervise(
-            Predictions(said.logits[layer, None], said.masks[layer, None]),
+            said[layer : layer + 1, :],
             targets,
             pairs_of(rows),
             positive=valid,

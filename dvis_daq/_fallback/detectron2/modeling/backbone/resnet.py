@@ -75,7 +75,8 @@ class _ResidualBlock(CNNBlockBase):
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, C', H/stride, W/stride)."""
         out = self.residual(x)
-        return F.relu_(out + (x if self.shortcut is None else self.shortcut(x)))
+        out += x if self.shortcut is None else self.shortcut(x)
+        return F.relu_(out)
 
 
 class BasicBlock(_ResidualBlock):
