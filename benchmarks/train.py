@@ -39,6 +39,7 @@ from benchmarks.runs import CONFIG, machine
 from benchmarks.stopwatch import Stopwatch
 from dvis_daq.checkpoint import to_official
 from dvis_daq.config import get_config
+from dvis_daq.engine.adaptation import adapt
 from dvis_daq.engine.optimizer import build_optimizer, clip_gradients
 from dvis_daq.engine.precision import Precision
 from dvis_daq.engine.setup import build_model
@@ -114,8 +115,10 @@ def measure(args: argparse.Namespace, system: str) -> dict[str, Any]:
 
 
 def build(args: argparse.Namespace, system: str) -> nn.Module:
-    opts = ["MODEL.DEVICE", args.device, "MODEL.WEIGHTS", ""]
-    model = build_model(get_config(CONFIG, opts)).train()
+    cfg = get_config(CONFIG, ["MODEL.DEVICE", args.device, "MODEL.WEIGHTS", ""])
+    model = build_model(cfg).train()
+    if system != "literal":
+        model = adapt(cfg, model)
     with torch.no_grad():  # random classes are nearly alike; with these some rows are kept
         model.tracker.head.class_embed.weight.mul_(8)
     return model

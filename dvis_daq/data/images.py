@@ -162,8 +162,11 @@ class LazyClip:
         self._ahead = (frames, self._thread.submit(self._decode, frames))
 
     def _decode(self, frames: range) -> Tensor:
-        decoded = [self._frame(t) for t in frames]
-        return torch.stack(decoded) if decoded else torch.empty(0, *self.shape[1:]).byte()
+        if not frames:
+            return torch.empty(0, *self.shape[1:]).byte()
+        decoded = torch.stack([self._frame(t) for t in frames])
+        # pinned memory reaches a GPU while the host goes on
+        return decoded.pin_memory() if torch.cuda.is_available() else decoded
 
     def _frame(self, t: int) -> Tensor:
         return self.plan(read_image(self.file_names[t], self.size))

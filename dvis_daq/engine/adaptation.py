@@ -18,9 +18,11 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from dvis_daq.config import ConfigError
+from dvis_daq.freed_memory import keep_freed_memory
 
 logger = logging.getLogger(__name__)
 
+_KEPT = 1 << 30  # bytes of freed memory between two steps on a CPU
 _BATCH_NORM = nn.modules.batchnorm._BatchNorm
 
 
@@ -34,6 +36,8 @@ def adapt(cfg: CfgNode, model: nn.Module) -> nn.Module:
       pass: about a third slower, much less memory, the same numbers.
     - `COMPILE`: the segmenter's parts by torch.compile.
 
+    On a CPU the process keeps freed memory from step to step (`keep_freed_memory`).
+
     Args:
         cfg: the whole configuration.
         model: on its device.
@@ -46,6 +50,8 @@ def adapt(cfg: CfgNode, model: nn.Module) -> nn.Module:
     """
     solver = cfg.SOLVER
     on_cpu = next(model.parameters()).device.type == "cpu"
+    if on_cpu:
+        keep_freed_memory(_KEPT)
     if not solver.SYNC_BN or (on_cpu and dist.is_initialized()):
         unshare_batch_norms(model)
     elif comm.get_world_size() > 1:

@@ -14,12 +14,13 @@ from itertools import chain
 
 import numpy as np
 
+from dvis_daq.freed_memory import keep_freed_memory
 from dvis_daq.metrics.label_images import count_pairs, read_segment_ids
-from dvis_daq.metrics.memory import keep_freed_memory
 from dvis_daq.metrics.panoptic import Frames, PanopticFrame
 
 ABSENT = -1  # class of a segment in a frame that does not list it
 _THREADS = 4  # decoding and counting run outside of the interpreter's lock
+_KEPT = 256 << 20  # bytes of freed memory
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ def count_segments(
             with its json.
     """
     tables = SegmentTable.of(predicted, class_index), SegmentTable.of(actual, class_index)
-    keep_freed_memory()
+    keep_freed_memory(_KEPT)
     shared = np.zeros((len(actual), *(len(table.ids) + 1 for table in tables)), np.int64)
     frames = list(enumerate(zip(predicted, actual, strict=True)))
     with ThreadPoolExecutor(_THREADS) as pool:

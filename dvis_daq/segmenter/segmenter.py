@@ -89,7 +89,9 @@ class Segmenter(nn.Module):
         """
         if images.dim() != 4 or images.shape[1] != 3:
             raise ValueError(f"images have shape {tuple(images.shape)}, expected (T, 3, H, W)")
-        images = (images.to(self.pixel_mean) - self.pixel_mean) / self.pixel_std
+        # they travel as they are, in bytes, and become numbers where they arrive
+        images = images.to(self.pixel_mean.device, non_blocking=True)
+        images = (images.to(self.pixel_mean.dtype) - self.pixel_mean) / self.pixel_std
         bottom, right = (-size % self.size_divisibility for size in images.shape[-2:])
         padded = F.pad(images, (0, right, 0, bottom))
         return padded.contiguous(memory_format=torch.channels_last)

@@ -121,12 +121,14 @@ class DAQTracker(nn.Module):
         candidates = Queries(embeds, self._appearance(frame.masks[0], frame))
         tracks = Queries(state.queries, state.appearance.mean)
         anchors = self.emergence_anchors(self.emergence_query.weight, candidates, frame)
-        step = self._track(state, tracks.join(anchors), candidates, frame, mask_features)
+        rows = tracks.join(anchors)
         if self.disappearance is None:
-            return step
+            return self._track(state, rows, candidates, frame, mask_features)
+        # Before tracker 1, so that the host does not wait for it: this is its one look at a GPU.
         rivals = self.disappearance_anchors(
             tracks, self.background_queries.weight, frame.initial_queries
         )
+        step = self._track(state, rows, candidates, frame, mask_features)
         if hidden is not None:
             hidden = hidden & ~hidden.all()
         layers = self.disappearance(rivals, embeds, hidden)  # (L, N + S, C)

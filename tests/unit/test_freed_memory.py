@@ -7,12 +7,12 @@ import pytest
 FAULTS = """
 import resource, threading
 import numpy as np
-from dvis_daq.metrics.memory import keep_freed_memory
+from dvis_daq.freed_memory import keep_freed_memory
 if {keep}:
-    assert keep_freed_memory()
+    assert keep_freed_memory(256 << 20)
 def decode():
     for _ in range(20):
-        images = [np.ones(size << 20, np.uint8) for size in (3, 4, 3, 4)]
+        images = [np.ones(size << 20, np.uint8) for size in (3, 4, 3, 48)]
         del images
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 thread = threading.Thread(target=decode)
