@@ -35,7 +35,7 @@ from dvis_daq.tracker.daq import DAQTracker
 from dvis_daq.tracker.state import Lifecycle, TrackState, advance
 
 CONFIG = Path(__file__).parents[1] / "configs" / "ovis" / "DVIS_DAQ_online_R50.yaml"
-PARTS = ("emergence", "disappearance", "head", "mask_feature_proj", "appearance_mlp")
+PARTS = ("emergence", "disappearance", "head", "appearance_mlp")
 
 
 def main(argv: Sequence[str] | None = None) -> None:

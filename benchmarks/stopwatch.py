@@ -52,7 +52,6 @@ MODULES = {
     "tracker.emergence": "tracker 1",
     "tracker.disappearance": "tracker 2",
     "tracker.head": "heads",
-    "tracker.mask_feature_proj": "heads",
     "tracker.appearance_mlp": "heads",
 }
 

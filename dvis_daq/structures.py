@@ -161,10 +161,12 @@ class MaskProducts:
     Attributes:
         embeds: (L, N, D).
         features: (T, D, h, w).
+        offset: (L, N), added to all pixels; None for nothing.
     """
 
     embeds: Tensor
     features: Tensor
+    offset: Tensor | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -174,11 +176,15 @@ class MaskProducts:
 
     def __getitem__(self, key: tuple[slice, Tensor | slice]) -> MaskProducts:
         """Some layers and rows."""
-        return MaskProducts(self.embeds[key], self.features)
+        offset = None if self.offset is None else self.offset[key]
+        return MaskProducts(self.embeds[key], self.features, offset)
 
     def dense(self) -> Tensor:
         """(L, N, T, h, w) mask logits."""
-        return torch.einsum("lnd,tdhw->lnthw", self.embeds, self.features)
+        products = torch.einsum("lnd,tdhw->lnthw", self.embeds, self.features)
+        if self.offset is not None:
+            products += self.offset[..., None, None, None]
+        return products
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from dvis_daq.layers.attention import (
 )
 from dvis_daq.layers.deformable_attention import MSDeformableAttention, pixel_centres
 from dvis_daq.layers.initial import c2_xavier_fill, xavier_matrices
-from dvis_daq.layers.mask_head import MaskHead
+from dvis_daq.layers.mask_head import MaskHead, mask_products
 from dvis_daq.layers.mask_pooling import mask_pool
 from dvis_daq.layers.points import sample_points, uncertain_points
 from dvis_daq.layers.position import sine_position_2d
@@ -40,6 +40,7 @@ __all__ = [
     "half_range",
     "inference_autocast",
     "mask_pool",
+    "mask_products",
     "no_autocast",
     "pixel_centres",
     "sample_points",

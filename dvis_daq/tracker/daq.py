@@ -113,26 +113,25 @@ class DAQTracker(nn.Module):
         """
         if len(frame) != 1:
             raise ValueError(f"a tracker steps through single frames, got {len(frame)} at once")
-        mask_features = self.mask_feature_proj(frame.mask_features)  # (1, D, h, w)
         embeds = frame.embeds[0]  # (Q, C)
         if state.frame == 0:
             candidates = Queries(embeds, torch.zeros_like(embeds))
-            return self._track(state, candidates, candidates, frame, mask_features)
+            return self._track(state, candidates, candidates, frame)
         candidates = Queries(embeds, self._appearance(frame.masks[0], frame))
         tracks = Queries(state.queries, state.appearance.mean)
         anchors = self.emergence_anchors(self.emergence_query.weight, candidates, frame)
         rows = tracks.join(anchors)
         if self.disappearance is None:
-            return self._track(state, rows, candidates, frame, mask_features)
+            return self._track(state, rows, candidates, frame)
         # Before tracker 1, so that the host does not wait for it: this is its one look at a GPU.
         rivals = self.disappearance_anchors(
             tracks, self.background_queries.weight, frame.initial_queries
         )
-        step = self._track(state, rows, candidates, frame, mask_features)
+        step = self._track(state, rows, candidates, frame)
         if hidden is not None:
             hidden = hidden & ~hidden.all()
         layers = self.disappearance(rivals, embeds, hidden)  # (L, N + S, C)
-        shown = mask_features if self.training else mask_features[:0]
+        shown = frame.mask_features if self.training else frame.mask_features[:0]
         gone = self._predict(layers, shown)
         moved = Transition(rivals.feature + rivals.position, layers[-1])
         return replace(step, disappearing=gone, anchors=rivals.initial, disappearance=moved)
@@ -143,11 +142,10 @@ class DAQTracker(nn.Module):
         queries: Queries,
         candidates: Queries,
         frame: FrameOutputs,
-        mask_features: Tensor,
     ) -> TrackerStep:
         """Tracker 1 and what it predicts."""
         layers = self.emergence(queries, candidates)  # (L, N + M, C)
-        tracked = self._predict(layers, mask_features)
+        tracked = self._predict(layers, frame.mask_features)
         return TrackerStep(
             tracked=tracked,
             queries=layers[-1],
@@ -157,7 +155,8 @@ class DAQTracker(nn.Module):
         )
 
     def _predict(self, layers: Tensor, mask_features: Tensor) -> Predictions:
-        return self.head(layers if self.training else layers[-1:], mask_features)
+        shown = layers if self.training else layers[-1:]
+        return self.head(shown, mask_features, self.mask_feature_proj)
 
     def _appearance(self, masks: Tensor, frame: FrameOutputs) -> Tensor:
         """(N, C) appearance of the masks (N, h, w) in the frame: F_mask of Eq. 3."""

@@ -21,8 +21,9 @@ from dvis_daq.layers import (
     MultiheadAttention,
     SelfAttention,
     at_least_float32,
+    mask_products,
 )
-from dvis_daq.structures import FrameOutputs, MaskProducts, Predictions
+from dvis_daq.structures import FrameOutputs, Predictions
 from dvis_daq.tracker.embedding import most_similar
 from dvis_daq.tracker.state import TrackerStep, TrackState
 
@@ -135,7 +136,7 @@ class ReferringTracker(nn.Module):
         layers = self.emergence(start.queries, raw, ask)  # (L, Q, C)
         shown = layers if self.training else layers[-1:]
         return ReferringStep(
-            tracked=self.head(shown, references, self.mask_feature_proj(frame.mask_features)),
+            tracked=self.head(shown, references, frame.mask_features, self.mask_feature_proj),
             queries=layers[-1],
             appearance=at_least_float32(normed[start.candidates]),
             num_tracked=len(state),
@@ -210,17 +211,20 @@ class ReferringHead(nn.Module):
         self.class_embed = nn.Linear(2 * hidden_dim, num_classes + 1)
         self.mask_embed = MLP(hidden_dim, hidden_dim, hidden_dim, mask_dim)
 
-    def forward(self, x: Tensor, references: Tensor, mask_features: Tensor) -> Predictions:
+    def forward(
+        self, x: Tensor, references: Tensor, mask_features: Tensor, projection: nn.Conv2d
+    ) -> Predictions:
         """Predicts for L layers at once.
 
         Args:
             x: (L, N, C) query features before normalisation.
             references: (N, C), the same for all layers.
             mask_features: (T, D, h, w).
+            projection: 1x1 convolution that they pass first, see `mask_products`.
         """
         x = self.norm(x)
         both = torch.cat([references.expand_as(x), x], dim=-1)
-        masks = MaskProducts(self.mask_embed(x), mask_features)
+        masks = mask_products(self.mask_embed(x), mask_features, projection)
         return Predictions(self.class_embed(both), masks if self.training else masks.dense())
 
 

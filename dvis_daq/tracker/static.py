@@ -72,7 +72,7 @@ class StaticTracker(nn.Module):
         layers = self.emergence(rows, candidates)  # (L, Q, C)
         shown = layers if self.training else layers[-1:]
         return TrackerStep(
-            tracked=self.head(shown, self.mask_feature_proj(frame.mask_features)),
+            tracked=self.head(shown, frame.mask_features, self.mask_feature_proj),
             queries=layers[-1],
             appearance=layers.new_empty(layers.shape[1], 0),
             num_tracked=len(state),
