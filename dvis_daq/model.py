@@ -7,6 +7,7 @@ video, the freezing of what does not learn, and the two answers of `forward`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -40,6 +41,7 @@ class PieceCollector(Protocol):
 
 
 TaskHead = Callable[..., dict[str, Any]]  # of VideoPrediction and FrameSizes
+MakeResult = Callable[[], dict[str, Any]]
 
 
 class RefinedTracks(NamedTuple):
@@ -165,7 +167,7 @@ class VideoModel(nn.Module):
         if self.training:
             clips = [self._clip(video) for video in videos]
             return self.objective(self, clips, get_event_storage().iter)
-        return [self._result(video) for video in videos]
+        return [self.run(video)() for video in videos]
 
     @torch.no_grad()
     def frames(self, images: Tensor, state: TrackState | None = None) -> Iterator[TrackedFrame]:
@@ -209,8 +211,8 @@ class VideoModel(nn.Module):
             bank.add(done.state, done.step, done.rows, done.seen)
         return bank.drain()
 
-    def _in_pieces(self, frames: Iterator[TrackedFrame], sizes: FrameSizes) -> dict[str, Any]:
-        """The result of an online video; masks beyond the budget leave memory as run lengths."""
+    def _in_pieces(self, frames: Iterator[TrackedFrame], sizes: FrameSizes) -> MakeResult:
+        """`run` of an online video; masks beyond the budget leave memory as run lengths."""
         assert self.in_pieces is not None
         bank, pieces = self.bank(), self.in_pieces(sizes)
         for done in frames:
@@ -218,10 +220,10 @@ class VideoModel(nn.Module):
             if bank.nbytes > self.mask_budget:
                 pieces.add(bank.drain())
         if not len(pieces):
-            return self.task(bank.drain(), sizes)
+            return partial(self.task, bank.drain(), sizes)
         if len(bank):
             pieces.add(bank.drain())
-        return pieces.result()
+        return pieces.result
 
     def bank(self) -> TrackBank:
         """Where the tracks of an online video are collected."""
@@ -269,18 +271,23 @@ class VideoModel(nn.Module):
         masks = self.refiner.masks(refined.queries[:, frames], features)[0]
         return masks.to(self.mask_dtype or masks.dtype)
 
-    def _result(self, video: Video) -> dict[str, Any]:
-        """What the task delivers; with `trace`, also what was proposed and decided."""
+    def run(self, video: Video) -> MakeResult:
+        """Runs the network over a video.
+
+        Returns:
+            Makes what the task delivers, with `trace` also what was proposed and decided. It
+            does not need the network any more: another thread may call it meanwhile.
+        """
         sizes = self.sizes(video)
         if self.trace:
             lines: list[dict[str, Any]] = []
             prediction = self.predict(
                 video["images"], lambda done: lines.append(self._trace(done, sizes))
             )
-            return self.deliver(prediction, video) | {"trace": lines}
+            return lambda: self.deliver(prediction, video) | {"trace": lines}
         if self.refiner is None and self.in_pieces is not None:
             return self._in_pieces(self.frames(video["images"]), sizes)
-        return self.deliver(self.predict(video["images"]), video)
+        return partial(self.deliver, self.predict(video["images"]), video)
 
     def deliver(self, prediction: VideoPrediction, video: Video) -> dict[str, Any]:
         """The results of a video, as the task wants them."""

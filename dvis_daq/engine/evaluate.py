@@ -15,6 +15,7 @@ from torch import nn
 from dvis_daq.config import ConfigError
 from dvis_daq.data.loader import build_test_loader
 from dvis_daq.engine.transitions import measure_transitions, scalars
+from dvis_daq.evaluation.overlap import OneBehind, Overlapped
 from dvis_daq.evaluation.vis import VISEvaluator
 from dvis_daq.evaluation.vos import VOSEvaluator
 from dvis_daq.evaluation.vps import VPSEvaluator
@@ -77,7 +78,8 @@ def build_evaluator(cfg: CfgNode, name: str) -> DatasetEvaluator:
 
 def _evaluate_one(cfg: CfgNode, model: nn.Module, name: str) -> dict[str, Any]:
     logger.info("Evaluating on %s", name)
-    results = inference_on_dataset(model, build_test_loader(cfg, name), build_evaluator(cfg, name))
+    evaluator = OneBehind(build_evaluator(cfg, name))
+    results = inference_on_dataset(Overlapped(model), build_test_loader(cfg, name), evaluator)
     if cfg.TEST.TRANSITION_GAP:
         gaps = measure_transitions(cfg, model, name)
         results["transition_gap"] = scalars(gaps)
