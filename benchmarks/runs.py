@@ -23,6 +23,7 @@ from dvis_daq.checkpoint import to_official
 from dvis_daq.config import get_config
 from dvis_daq.data.images import LazyClip
 from dvis_daq.data.transforms import Plan
+from dvis_daq.engine.adaptation import compile_segmenter, compile_tracker
 from dvis_daq.engine.setup import build_model
 from dvis_daq.segmenter.folding import fold_frozen_norms
 from dvis_daq.structures import foreground_score
@@ -35,7 +36,7 @@ WINDOW = 5
 class Run(NamedTuple):
     """What is run."""
 
-    system: str  # literal, or a precision of the package
+    system: str  # literal, or a precision of the package, perhaps with ":compiled"
     folder: Path  # JPEG frames
     frames: int
     size: tuple[int, int]  # pixels
@@ -87,7 +88,7 @@ def build(run: Run, device: str, rules: dict[str, float]) -> nn.Module:
     """The model of the package with the thresholds `rules`."""
     torch.manual_seed(run.seed)
     torch.set_num_threads(run.threads)
-    precision = "float32" if run.system == "literal" else run.system
+    precision, _, compiled = run.system.replace("literal", "float32").partition(":")
     opts = ["MODEL.DEVICE", device, "MODEL.WEIGHTS", "", "TEST.PRECISION", precision]
     model = build_model(get_config(CONFIG, opts)).eval()
     with torch.no_grad():  # random classes are nearly alike; these can be told apart
@@ -96,6 +97,9 @@ def build(run: Run, device: str, rules: dict[str, float]) -> nn.Module:
     model.lifecycle = replace(model.lifecycle, **rules)
     if run.system != "literal":
         fold_frozen_norms(model, dtype=getattr(torch, precision))
+    if compiled:
+        compile_segmenter(model.segmenter)
+        compile_tracker(model.tracker)
     return model
 
 
@@ -121,9 +125,9 @@ def measure(
     if run.system == "literal":
         system = _literal(model)
         del model
-    _walk(system, clip(run._replace(frames=1)), run.size)  # lazy allocations
+    _walk(system, clip(run._replace(frames=min(2, run.frames))), run.size)  # lazy allocations
     with ExitStack() as stack:
-        watch.install(stack, system)
+        watch.install(stack, system, modules=":" not in run.system)
         start, cpu = time.perf_counter(), time.process_time()
         marks, result = _walk(system, images, run.size)
         seconds, cpu = time.perf_counter() - start, time.process_time() - cpu

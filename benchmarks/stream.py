@@ -3,7 +3,7 @@
     python benchmarks/stream.py                                     # R50, 480x854, 20 tracks
     python benchmarks/stream.py --frames 5 --rounds 1 --threads 1   # a quick look
     python benchmarks/stream.py --systems float32 --lengths 30 60 120 --json stream.json
-    python benchmarks/stream.py --device cuda --systems float32 float16
+    python benchmarks/stream.py --device cuda --systems float32 float16 float16:compiled
 
 All systems have the same random weights. Each run is a process of its own, and the systems take
 turns, so that what else the machine does hits them alike: read the ratios. `cpu` is the time of
@@ -138,7 +138,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    told = "literal, float32, bfloat16, float16 (default: the first three)"
+    told = "literal, float32, bfloat16, float16, the last three perhaps with ':compiled'"
     parser.add_argument("--systems", nargs="+", default=SYSTEMS, metavar="NAME", help=told)
     parser.add_argument("--frames", type=int, default=30)
     parser.add_argument("--lengths", type=int, nargs="+", help="several numbers of frames")

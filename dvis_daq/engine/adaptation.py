@@ -19,9 +19,12 @@ from torch.utils.checkpoint import checkpoint
 
 from dvis_daq.config import ConfigError
 from dvis_daq.freed_memory import keep_freed_memory
+from dvis_daq.tracker.daq import DAQTracker
+from dvis_daq.tracker.padding import RowPadding
 
 logger = logging.getLogger(__name__)
 
+_ROW_MULTIPLE = 32  # rows of a compiled tracker
 _KEPT = 1 << 30  # bytes of freed memory between two steps on a CPU
 _BATCH_NORM = nn.modules.batchnorm._BatchNorm
 
@@ -115,6 +118,18 @@ def compile_segmenter(segmenter: nn.Module) -> None:
         _check_compiler()
     for part in segmenter.children():
         part.compile(dynamic=True)
+
+
+def compile_tracker(tracker: DAQTracker) -> None:
+    """Compiles both trackers in place; on a GPU their steps become CUDA graphs.
+
+    A step is many small kernels, so that a GPU waits for their launches. Rows are padded, and
+    there is one graph for each number of padded rows that a video meets.
+    """
+    tracker.padding = RowPadding(_ROW_MULTIPLE)
+    for part in (tracker.emergence, tracker.disappearance):
+        if part is not None:
+            part.compile(mode="reduce-overhead", dynamic=False)
 
 
 def _check_compiler() -> None:

@@ -9,9 +9,10 @@ from detectron2.config import CfgNode
 from torch import nn
 
 from dvis_daq.checkpoint import load_weights
-from dvis_daq.engine.adaptation import compile_segmenter
+from dvis_daq.engine.adaptation import compile_segmenter, compile_tracker
 from dvis_daq.engine.setup import build_model
 from dvis_daq.segmenter.folding import fold_frozen_norms
+from dvis_daq.tracker.daq import DAQTracker
 
 
 def trained_model(cfg: CfgNode, *, trust: bool = False) -> tuple[nn.Module, dict[str, Any]]:
@@ -36,4 +37,7 @@ def trained_model(cfg: CfgNode, *, trust: bool = False) -> tuple[nn.Module, dict
     fold_frozen_norms(model, dtype=getattr(torch, cfg.TEST.PRECISION))
     if cfg.TEST.COMPILE:
         compile_segmenter(model.get_submodule("segmenter"))
+        tracker = model.get_submodule("tracker")
+        if isinstance(tracker, DAQTracker) and cfg.MODEL.DEVICE != "cpu":
+            compile_tracker(tracker)
     return model.eval(), content

@@ -192,6 +192,7 @@ class QuerySoftmaxAttention(nn.Module):
         position: Tensor,
         anchors: Tensor,
         blocked: Tensor | None = None,
+        absent: Tensor | None = None,
     ) -> Tensor:
         """Updates N rows, one for each anchor.
 
@@ -201,12 +202,13 @@ class QuerySoftmaxAttention(nn.Module):
             position: (..., N, C) added to `x` in the query of the ordinary attention.
             anchors: (..., N, C) embeddings that compete for what was read.
             blocked: bool (S,) or broadcastable to (..., N, S); True hides a candidate.
+            absent: bool (N,), rows whose anchors do not compete, and which give nothing.
 
         Returns:
             (..., N, C).
         """
         read = self.multihead_attn(x + position, memory, memory, blocked)
-        share = self.slot_attn(x + read, anchors)
+        share = self.slot_attn(x + read, anchors, absent)
         return self.norm(x + torch.einsum("...nm,...nc->...mc", share, read))
 
 
@@ -223,12 +225,20 @@ class AnchorAssignment(nn.Module):
         self.project_k = nn.Linear(dim, dim, bias=False)
         xavier_matrices(self)
 
-    def forward(self, rows: Tensor, anchors: Tensor) -> Tensor:
-        """Weights (..., N, M) of the rows (..., N, C) for the anchors (..., M, C); sum_n = 1."""
+    def forward(self, rows: Tensor, anchors: Tensor, absent: Tensor | None = None) -> Tensor:
+        """Weights (..., N, M) of the rows (..., N, C) for the anchors (..., M, C); sum_n = 1.
+
+        `absent`, bool (N,) with N = M, leaves out rows and their anchors.
+        """
         key = self.project_k(self.norm_inputs(rows))
         query = self.project_q(anchors)
         logits = torch.einsum("...nc,...mc->...nm", key, query) / math.sqrt(key.shape[-1])
+        if absent is not None:  # finite, so that a row of nothing else has a softmax
+            hidden = absent | absent[:, None]
+            logits = logits.masked_fill(hidden, torch.finfo(logits.dtype).min)
         share = self.shares(logits) + self.EPS
+        if absent is not None:
+            share = share.masked_fill(absent[:, None], 0)
         return share / share.sum(dim=-2, keepdim=True)
 
 

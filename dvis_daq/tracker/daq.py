@@ -32,6 +32,7 @@ from dvis_daq.tracker.anchors import (
     Queries,
     Rivals,
 )
+from dvis_daq.tracker.padding import RowPadding
 from dvis_daq.tracker.state import TrackerStep, TrackState, Transition
 
 
@@ -51,6 +52,9 @@ class DAQTracker(nn.Module):
         shares: what competes in tracker 2 (Tab. A4a).
         emergence: makes what makes DAQ_Emg.
         disappearance: makes what makes DAQ_Dis; None leaves tracker 2 out (Tab. 3a).
+
+    Attributes:
+        padding: of the rows of both trackers, for code that is compiled (`engine.adaptation`).
     """
 
     def __init__(
@@ -71,6 +75,7 @@ class DAQTracker(nn.Module):
     ) -> None:
         super().__init__()
         self.window = window
+        self.padding = RowPadding()
         self.emergence_anchors = emergence()
         self.emergence = EmergenceTracker(hidden_dim, heads, feedforward_dim, layers)
         self.emergence_query = nn.Embedding(emergence_queries, hidden_dim)
@@ -130,7 +135,7 @@ class DAQTracker(nn.Module):
         step = self._track(state, rows, candidates, frame)
         if hidden is not None:
             hidden = hidden & ~hidden.all()
-        layers = self.disappearance(rivals, embeds, hidden)  # (L, N + S, C)
+        layers = self.padding(self.disappearance, rivals, embeds, hidden)  # (L, N + S, C)
         shown = frame.mask_features if self.training else frame.mask_features[:0]
         gone = self._predict(layers, shown)
         moved = Transition(rivals.feature + rivals.position, layers[-1])
@@ -144,7 +149,7 @@ class DAQTracker(nn.Module):
         frame: FrameOutputs,
     ) -> TrackerStep:
         """Tracker 1 and what it predicts."""
-        layers = self.emergence(queries, candidates)  # (L, N + M, C)
+        layers = self.padding(self.emergence, queries, candidates)  # (L, N + M, C)
         tracked = self._predict(layers, frame.mask_features)
         return TrackerStep(
             tracked=tracked,
@@ -173,11 +178,16 @@ class EmergenceTracker(nn.Module):
             EmergenceLayer(dim, heads, feedforward_dim) for _ in range(layers)
         )
 
-    def forward(self, queries: Queries, candidates: Queries) -> Tensor:
-        """(L, N, C) of N queries: the input, then the output of each of the L - 1 layers."""
+    def forward(
+        self, queries: Queries, candidates: Queries, absent: Tensor | None = None
+    ) -> Tensor:
+        """(L, N, C) of N queries: the input, then the output of each of the L - 1 layers.
+
+        `absent`, (N,) bool, marks rows that the others must not see (`RowPadding`).
+        """
         outputs = [queries.feature]
         for layer in self.layers:
-            outputs.append(layer(outputs[-1], queries.position, candidates))
+            outputs.append(layer(outputs[-1], queries.position, candidates, absent))
         return torch.stack(outputs)
 
 
@@ -190,11 +200,13 @@ class EmergenceLayer(nn.Module):
         self.self_attn = SelfAttention(dim, heads)
         self.ffn = FeedForward(dim, feedforward_dim)
 
-    def forward(self, x: Tensor, position: Tensor, candidates: Queries) -> Tensor:
+    def forward(
+        self, x: Tensor, position: Tensor, candidates: Queries, absent: Tensor | None = None
+    ) -> Tensor:
         x = self.cross_attn(
             x, candidates.feature, position=position, memory_position=candidates.position
         )
-        return self.ffn(self.self_attn(x))
+        return self.ffn(self.self_attn(x, blocked=absent))
 
 
 class DisappearanceTracker(nn.Module):
@@ -208,17 +220,24 @@ class DisappearanceTracker(nn.Module):
             DisappearanceLayer(dim, heads, feedforward_dim, shares) for _ in range(layers)
         )
 
-    def forward(self, anchors: Rivals, candidates: Tensor, hidden: Tensor | None) -> Tensor:
+    def forward(
+        self,
+        anchors: Rivals,
+        candidates: Tensor,
+        hidden: Tensor | None,
+        absent: Tensor | None = None,
+    ) -> Tensor:
         """(L, N + S, C), the output of each of the L layers.
 
         Args:
             anchors: N + S rows.
             candidates: (Q, C).
             hidden: (Q,) bool, candidates not to be seen.
+            absent: (N + S,) bool, rows that do not compete (`RowPadding`).
         """
         x, outputs = anchors.feature, []
         for layer in self.layers:
-            x = layer(x, anchors, candidates, hidden)
+            x = layer(x, anchors, candidates, hidden, absent)
             outputs.append(x)
         return torch.stack(outputs)
 
@@ -232,9 +251,19 @@ class DisappearanceLayer(nn.Module):
         self.ffn = FeedForward(dim, feedforward_dim)
 
     def forward(
-        self, x: Tensor, anchors: Rivals, candidates: Tensor, hidden: Tensor | None
+        self,
+        x: Tensor,
+        anchors: Rivals,
+        candidates: Tensor,
+        hidden: Tensor | None,
+        absent: Tensor | None = None,
     ) -> Tensor:
         x = self.cross_attn(
-            x, candidates, position=anchors.position, anchors=anchors.rivals, blocked=hidden
+            x,
+            candidates,
+            position=anchors.position,
+            anchors=anchors.rivals,
+            blocked=hidden,
+            absent=absent,
         )
         return self.ffn(x)
