@@ -343,7 +343,7 @@ def _add_test(cfg: CfgNode) -> None:
     # float32 | bfloat16 | float16 (GPU only): of the segmenter; trackers stay in float32
     cfg.TEST.PRECISION = "float32"
     # The segmenter by torch.compile, on a GPU also trackers 1 and 2, as CUDA graphs: minutes at
-    # the first frames, then some percent on a CPU (docs/benchmarks.md).
+    # the first frames, so for GPUs and long videos (docs/benchmarks.md).
     cfg.TEST.COMPILE = False
     # Show the mask of a track in frames in which it was not seen but is within its patience, as
     # released. False leaves them out: fewer ghosts.

@@ -113,6 +113,8 @@ def test_pixel_centres():
     like = torch.zeros(1, dtype=torch.float64)
     expected = torch.tensor([[0.25, 0.5], [0.75, 0.5], [0.5, 0.25], [0.5, 0.75]]).double()
     torch.testing.assert_close(pixel_centres([(1, 2), (2, 1)], like), expected)
+    half = pixel_centres([(1, 2), (2, 1)], like.bfloat16())
+    torch.testing.assert_close(half, expected.float())  # never less than float32
 
 
 def test_memory_must_be_made_of_the_maps():

@@ -22,3 +22,10 @@ def test_equals_the_formula_channel_by_channel():
 def test_width_must_be_a_multiple_of_four():
     with pytest.raises(ValueError, match="not 6"):
         sine_position_2d(2, 2, 6)
+
+
+def test_half_precision_is_rounded_once():
+    """Counting pixels in bfloat16 would miss by more than a pixel."""
+    exact = sine_position_2d(60, 200, 32)
+    rounded = sine_position_2d(60, 200, 32, dtype=torch.bfloat16)
+    assert torch.equal(rounded, exact.bfloat16())
