@@ -49,11 +49,11 @@ demo: install
 
 BENCH := $(OUTPUT)/bench
 
-# half an hour on two cores; the figures go into docs/benchmarks.md
+# three quarters of an hour on two cores; the figures go into docs/benchmarks.md
 bench: install
-	$(BIN)/python benchmarks/stream.py --threads 2 --json $(BENCH)/stream.json
+	$(BIN)/python benchmarks/stream.py --threads 2 --rounds 2 --json $(BENCH)/stream.json
 	$(BIN)/python benchmarks/stream.py --threads 2 --systems float32 --lengths 20 60 120 --height 240 --width 432 --json $(BENCH)/lengths.json
-	$(BIN)/python benchmarks/train.py --threads 2 --systems literal float32 bfloat16 stored --json $(BENCH)/train.json
+	$(BIN)/python benchmarks/train.py --threads 2 --rounds 3 --systems literal float32 bfloat16 stored --json $(BENCH)/train.json
 	$(BIN)/python benchmarks/step.py --out $(BENCH)/step.json
 	$(BIN)/python benchmarks/model.py --json $(BENCH)/model.json
 	$(BIN)/python benchmarks/evaluators.py --json $(BENCH)/evaluators.json

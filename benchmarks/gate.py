@@ -21,9 +21,9 @@ LIMITS: dict[tuple[str, str], tuple[float, float]] = {
     ("float32", "peak_mib"): (2.0, float("inf")),
     ("float32", "iou"): (0.999, 1.0),
     ("float32", "ids"): (1.0, 1.0),
-    ("bfloat16", "cpu_seconds"): (4.2, float("inf")),  # 5 is aimed at
-    ("float32", "training step"): (1.8, float("inf")),  # 3 is aimed at
-    ("bfloat16", "training step"): (2.5, float("inf")),  # 3 is aimed at
+    ("bfloat16", "cpu_seconds"): (4.2, float("inf")),  # 5 is aimed at, and seen on a quiet machine
+    ("float32", "training step"): (2.4, float("inf")),  # 3 is aimed at
+    ("bfloat16", "training step"): (3.0, float("inf")),
 }
 
 

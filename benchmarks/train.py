@@ -154,7 +154,7 @@ def own_step(
             total = sum(model.objective(model, [clip], ITERATION).values())
         watch.timed("backward", precision.backward)(total)
         watch.timed("optimiser", update)()
-        return float(total)
+        return float(total.detach())
 
     def update() -> None:
         precision.scaler.unscale_(optimizer)
